@@ -1,0 +1,7 @@
+//! The contract as others see it: bytes.
+
+mod evolution;
+mod golden;
+mod header;
+mod hostile;
+mod samples;
