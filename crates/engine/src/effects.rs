@@ -110,7 +110,9 @@ pub enum Performed {
 pub enum Conclusion {
     Answered(Vec<u8>),
     /// Every attempt is known not to have acted and the budget is spent.
-    GaveUp { code: String },
+    GaveUp {
+        code: String,
+    },
 }
 
 /// Carries out effects: implemented over a leaf's adapter by the kit, called by the driver.

@@ -8,24 +8,57 @@ use crate::{Claimed, Commit, CommitError, Load, Loaded, Outgoing, Performance, P
 #[derive(Debug)]
 pub enum Event {
     /// The group gave us this partition.
-    Assigned { partition: u16 },
+    Assigned {
+        partition: u16,
+    },
     /// The group asks for it back: what is in flight is finished, then [`Action::Released`].
-    Revoked { partition: u16 },
+    Revoked {
+        partition: u16,
+    },
     /// It is gone already: nothing of it may be written or published any more.
-    Lost { partition: u16 },
+    Lost {
+        partition: u16,
+    },
     Claimed(Box<Claimed>),
     /// The claim failed; it is tried again after the backoff.
-    ClaimFailed { partition: u16 },
+    ClaimFailed {
+        partition: u16,
+    },
     /// Records of one partition and stream in the order of the log. `token` is that of the
     /// [`Action::Fetch`] that they answer: others are stale and dropped.
-    Fetched { partition: u16, token: u64, records: Vec<Record> },
-    Loaded { ticket: u64, result: Result<Box<Loaded>, LoadError> },
-    Committed { ticket: u64, result: Result<(), CommitError> },
+    Fetched {
+        partition: u16,
+        token: u64,
+        records: Vec<Record>,
+    },
+    Loaded {
+        ticket: u64,
+        result: Result<Box<Loaded>, LoadError>,
+    },
+    Committed {
+        ticket: u64,
+        result: Result<(), CommitError>,
+    },
     /// The log acknowledged (or failed) one message of a shard.
-    Delivered { partition: u16, attempt: u64, seq: u64, ok: bool },
-    Performed { partition: u16, token: u64, intent_id: uuid::Uuid, outcome: Performed },
+    Delivered {
+        partition: u16,
+        attempt: u64,
+        seq: u64,
+        ok: bool,
+    },
+    Performed {
+        partition: u16,
+        token: u64,
+        intent_id: uuid::Uuid,
+        outcome: Performed,
+    },
     /// The ends of both topics at the time of the answer: offsets of the next record.
-    Ends { partition: u16, token: u64, data: i64, control: i64 },
+    Ends {
+        partition: u16,
+        token: u64,
+        data: i64,
+        control: i64,
+    },
     /// Nothing; time has passed. The driver calls at the latest at [`crate::Engine::wake_at`].
     Tick,
 }
@@ -39,25 +72,65 @@ pub struct LoadError {
 #[derive(Clone, Debug)]
 pub enum Action {
     /// `UPDATE … SET version = version + 1 … RETURNING *`, with everything open. Answer: `Claimed`.
-    Claim { partition: u16 },
+    Claim {
+        partition: u16,
+    },
     /// Fetch both topics of the partition from here. Records carry the token.
-    Fetch { partition: u16, token: u64, data: i64, control: i64 },
+    Fetch {
+        partition: u16,
+        token: u64,
+        data: i64,
+        control: i64,
+    },
     /// Stop fetching it.
-    Forget { partition: u16 },
-    Pause { partition: u16, stream: Stream },
-    Resume { partition: u16, stream: Stream },
-    Load { ticket: u64, load: Load },
-    Commit { ticket: u64, commit: Box<Commit> },
+    Forget {
+        partition: u16,
+    },
+    Pause {
+        partition: u16,
+        stream: Stream,
+    },
+    Resume {
+        partition: u16,
+        stream: Stream,
+    },
+    Load {
+        ticket: u64,
+        load: Load,
+    },
+    Commit {
+        ticket: u64,
+        commit: Box<Commit>,
+    },
     /// Publish in this order; acknowledge each with the attempt.
-    Publish { partition: u16, attempt: u64, messages: Vec<Outgoing> },
+    Publish {
+        partition: u16,
+        attempt: u64,
+        messages: Vec<Outgoing>,
+    },
     /// Commit the group offset asynchronously, with the witness (incarnation, out_seq) as metadata.
-    Witness { partition: u16, next_data: i64, incarnation: u32, out_seq: u64 },
-    Perform { token: u64, performance: Performance },
-    AskEnds { partition: u16, token: u64 },
+    Witness {
+        partition: u16,
+        next_data: i64,
+        incarnation: u32,
+        out_seq: u64,
+    },
+    Perform {
+        token: u64,
+        performance: Performance,
+    },
+    AskEnds {
+        partition: u16,
+        token: u64,
+    },
     /// Nothing of a revoked partition is in flight any more.
-    Released { partition: u16 },
+    Released {
+        partition: u16,
+    },
     /// Somebody else writes this partition: if the group still gives it to us, assign it again.
-    StoodDown { partition: u16 },
+    StoodDown {
+        partition: u16,
+    },
     /// Something an operator should see; also counted.
     Alarm(Alarm),
 }
@@ -66,14 +139,50 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alarm {
     /// A number is missing in the log: the sender will go back.
-    Gap { partition: u16, instance: String, shard: u16, mark: u64, prev: u64, seq: u64 },
-    Parked { partition: u16, offset: i64, stream: Stream, code: String },
-    NeedsAttention { partition: u16, code: String },
-    DeliveryFailed { partition: u16, seq: u64 },
-    Fenced { partition: u16 },
+    Gap {
+        partition: u16,
+        instance: String,
+        shard: u16,
+        mark: u64,
+        prev: u64,
+        seq: u64,
+    },
+    Parked {
+        partition: u16,
+        offset: i64,
+        stream: Stream,
+        code: String,
+    },
+    NeedsAttention {
+        partition: u16,
+        code: String,
+    },
+    DeliveryFailed {
+        partition: u16,
+        seq: u64,
+    },
+    Fenced {
+        partition: u16,
+    },
     CommitUnknown,
-    HeldFilling { partition: u16, held: u64 },
-    OffsetJump { partition: u16, stream: Stream, expected: i64, found: i64 },
+    TimerFailed {
+        partition: u16,
+        code: String,
+    },
+    /// Stored bytes cannot be read: the partition stands still.
+    Corrupt {
+        partition: u16,
+    },
+    HeldFilling {
+        partition: u16,
+        held: u64,
+    },
+    OffsetJump {
+        partition: u16,
+        stream: Stream,
+        expected: i64,
+        found: i64,
+    },
 }
 
 /// The bounds of one engine; every one has a metric.

@@ -1,17 +1,33 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
+mod cache;
+mod codec;
 mod commit;
 mod context;
+mod counters;
 mod effects;
+mod engine;
+mod fold;
 mod io;
 mod leaf;
+mod marks;
+mod outbox;
+mod partition;
+mod performing;
 mod record;
 mod spec;
+mod tables;
+mod understood;
 
+pub use codec::Corrupt;
 pub use commit::*;
 pub use context::{Context, Thread};
+pub use counters::Counters;
 pub use effects::*;
+pub use engine::{Engine, Gauges};
 pub use io::*;
 pub use leaf::*;
+pub use outbox::{pack, unpack};
 pub use record::*;
 pub use spec::*;

@@ -1,0 +1,790 @@
+//! The state machine: what happened goes in, what to do comes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use daybook_events::{Schemas, Timestamp};
+
+use crate::batch::{Batch, choose};
+use crate::fold::{Folded, Folder, Taken, Work};
+use crate::outbox::{Delivery, Names};
+use crate::partition::{Answer, Blocked, Memory, Partition, Phase, Stage, Told};
+use crate::performing::{Next, OpenIntent, Run};
+use crate::{
+    Action, Alarm, Claimed, CommitError, Conclusion, Counters, DueAsk, DueRow, Event, HeldAsk, Leaf, Limits, Load,
+    LoadError, Loaded, Outgoing, Performance, Performed, Record, Stream, WakeAt,
+};
+
+/// Keys whose held records are loaded at once.
+const DRAINED_AT_ONCE: usize = 32;
+/// How long a timer that could not be fired waits, in ms.
+const FAILED_TIMER_MS: i64 = 60_000;
+
+/// One part of a leaf on the partitions that this process owns. One batch is under way at a time.
+pub struct Engine {
+    leaf: Arc<dyn Leaf>,
+    schemas: Arc<dyn Schemas + Send + Sync>,
+    limits: Limits,
+    partitions: BTreeMap<u16, Partition>,
+    under_way: Option<UnderWay>,
+    /// After a failure: what to try again, and when.
+    again: Option<Again>,
+    failures: u32,
+    /// Inputs per batch; halved while a batch cannot be stored, doubled afterwards.
+    batch_limit: usize,
+    /// Tokens, tickets and publishing attempts: every one is another number.
+    last_number: u64,
+    /// Effects being performed for this part in this process.
+    calling: usize,
+    names: Names,
+    counters: Counters,
+}
+
+struct UnderWay {
+    ticket: u64,
+    batch: Batch,
+    stage: Doing,
+}
+
+enum Doing {
+    /// Held and due records are loaded, before the inputs are chosen.
+    Gathering(Load),
+    /// States are loaded, before the fold.
+    Loading(Load),
+    Committing {
+        works: Vec<Work>,
+        counters: Counters,
+    },
+}
+
+struct Again {
+    at: Timestamp,
+    batch: Batch,
+}
+
+impl Engine {
+    pub fn new(leaf: Arc<dyn Leaf>, schemas: Arc<dyn Schemas + Send + Sync>, limits: Limits) -> Self {
+        Self {
+            leaf,
+            schemas,
+            batch_limit: limits.batch_max,
+            limits,
+            partitions: BTreeMap::new(),
+            under_way: None,
+            again: None,
+            failures: 0,
+            last_number: 0,
+            calling: 0,
+            names: Names::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What it remembers of its partitions, for metrics.
+    pub fn gauges(&self) -> Gauges {
+        let mut gauges = Gauges::default();
+        for partition in self.partitions.values() {
+            let memory = &partition.memory;
+            gauges.partitions += usize::from(partition.is_live());
+            gauges.halted += usize::from(partition.phase == Phase::Halted);
+            gauges.queued_bytes += memory.data.bytes + memory.control.bytes;
+            gauges.cached_rows += memory.cache.len();
+            gauges.unacknowledged += memory.publisher.unacknowledged();
+            gauges.held += memory.held;
+            gauges.intents_open += memory.intents.len();
+            let attention = memory.intents.values().filter(|open| open.run == Run::Attention);
+            gauges.intents_attention += attention.count();
+            gauges.blocked_keys += memory.blocked.len();
+        }
+        gauges
+    }
+
+    /// Whether nothing is to be done before something happens outside: what tests drain to.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_none()
+            && self.again.is_none()
+            && self.partitions.values().all(|partition| {
+                let memory = &partition.memory;
+                partition.phase == Phase::Live
+                    && memory.publisher.unacknowledged() == 0
+                    && memory.intents.values().all(|open| open.run == Run::Attention)
+                    && memory.data.records.is_empty()
+                    && memory.control.records.is_empty()
+            })
+    }
+
+    /// When it wants to be told the time at the latest, with [`Event::Tick`].
+    pub fn wake_at(&self) -> WakeAt {
+        let of_partitions = self.partitions.values().flat_map(|partition| {
+            let memory = &partition.memory;
+            let claim = match partition.phase {
+                Phase::Claiming { retry_at, .. } => retry_at,
+                _ => None,
+            };
+            let live = partition.is_live();
+            let due = memory.timers.next_due.filter(|_| live && memory.timers.stage == Stage::Idle);
+            let effect = memory.schedule.first().map(|(at, _)| *at).filter(|_| live);
+            let behind = memory.publisher.behind_since().map(|since| since.plus_ms(self.limits.publish_mark_ms));
+            [claim, due, effect, behind, memory.publisher.resend_at()]
+        });
+        let again = self.again.as_ref().map(|again| again.at);
+        of_partitions.chain([again]).flatten().min()
+    }
+
+    /// Takes in what happened; appends what is to be done, in order.
+    pub fn on(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
+        match event {
+            Event::Assigned { partition } => self.assigned(partition, actions),
+            Event::Revoked { partition } => self.revoked(partition, actions),
+            Event::Lost { partition } => self.lost(partition, actions),
+            Event::Claimed(claimed) => self.claimed(*claimed, now, actions),
+            Event::ClaimFailed { partition } => self.claim_failed(partition, now),
+            Event::Fetched { partition, token, records } => self.fetched(partition, token, records, actions),
+            Event::Loaded { ticket, result } => self.loaded(ticket, result, now, actions),
+            Event::Committed { ticket, result } => self.committed(ticket, result, now, actions),
+            Event::Delivered { partition, attempt, seq, ok } => {
+                if self.delivered(partition, attempt, seq, ok, now, actions) {
+                    return;
+                }
+            }
+            Event::Performed { partition, token, intent_id, outcome } => {
+                self.performed(partition, token, intent_id, outcome, now);
+            }
+            Event::Ends { partition, token, data, control } => self.ends(partition, token, data, control),
+            Event::Tick => {}
+        }
+        self.advance(now, actions);
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn assigned(&mut self, number: u16, actions: &mut Vec<Action>) {
+        self.partitions.insert(number, Partition::claiming(number));
+        actions.push(Action::Claim { partition: number });
+    }
+
+    fn revoked(&mut self, number: u16, actions: &mut Vec<Action>) {
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            actions.push(Action::Released { partition: number });
+            return;
+        };
+        actions.push(Action::Forget { partition: number });
+        match partition.phase {
+            Phase::Live => partition.phase = Phase::Leaving,
+            Phase::Leaving => {}
+            Phase::Claiming { .. } | Phase::Halted => {
+                self.partitions.remove(&number);
+                actions.push(Action::Released { partition: number });
+            }
+        }
+    }
+
+    fn lost(&mut self, number: u16, actions: &mut Vec<Action>) {
+        if self.partitions.remove(&number).is_some() {
+            actions.push(Action::Forget { partition: number });
+        }
+    }
+
+    fn claimed(&mut self, claimed: Claimed, now: Timestamp, actions: &mut Vec<Action>) {
+        let number = claimed.partition;
+        let (token, attempt) = (self.next_number(), self.next_number());
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        if !matches!(partition.phase, Phase::Claiming { .. }) {
+            return;
+        }
+        let policy = self.leaf.spec().effects.as_ref();
+        match Memory::claimed(claimed, attempt, &self.limits, policy, now) {
+            Ok((memory, unpublished)) => {
+                let (data, control) = (memory.next_data, memory.next_control);
+                *partition = Partition { number, phase: Phase::Live, token, memory };
+                if !unpublished.is_empty() {
+                    self.counters.republished += unpublished.len() as u64;
+                    actions.push(Action::Publish { partition: number, attempt, messages: unpublished });
+                }
+                actions.push(Action::Fetch { partition: number, token, data, control });
+            }
+            Err(_) => {
+                partition.phase = Phase::Halted;
+                actions.push(Action::Alarm(Alarm::Corrupt { partition: number }));
+            }
+        }
+    }
+
+    fn claim_failed(&mut self, number: u16, now: Timestamp) {
+        let (min, max) = (self.limits.retry_min_ms, self.limits.retry_max_ms);
+        if let Some(partition) = self.partitions.get_mut(&number)
+            && let Phase::Claiming { retry_at, attempts } = &mut partition.phase
+        {
+            *attempts += 1;
+            *retry_at = Some(now.plus_ms(retry_ms(*attempts, min, max)));
+        }
+    }
+
+    fn fetched(&mut self, number: u16, token: u64, records: Vec<Record>, actions: &mut Vec<Action>) {
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        if partition.token != token || !partition.is_live() {
+            return;
+        }
+        for record in records {
+            let (stream, found) = (record.stream, record.offset);
+            let queue = partition.memory.queue(stream);
+            if let Err(expected) = queue.push(record) {
+                partition.phase = Phase::Halted;
+                actions.push(Action::Forget { partition: number });
+                actions.push(Action::Alarm(Alarm::OffsetJump { partition: number, stream, expected, found }));
+                return;
+            }
+            if queue.bytes > self.limits.queue_bytes_max && !queue.paused {
+                queue.paused = true;
+                actions.push(Action::Pause { partition: number, stream });
+            }
+        }
+    }
+
+    /// Answers whether nothing else can follow from it.
+    fn delivered(
+        &mut self,
+        number: u16,
+        attempt: u64,
+        seq: u64,
+        ok: bool,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return true;
+        };
+        let publisher = &mut partition.memory.publisher;
+        let was_full = publisher.unacknowledged() >= self.limits.unacknowledged_max;
+        match publisher.delivered(attempt, seq, ok, now, self.limits.retry_min_ms) {
+            Delivery::Noted => !was_full && partition.phase != Phase::Leaving,
+            Delivery::Stale => true,
+            Delivery::GoBack => {
+                self.counters.deliveries_failed += 1;
+                actions.push(Action::Alarm(Alarm::DeliveryFailed { partition: number, seq }));
+                false
+            }
+        }
+    }
+
+    fn performed(&mut self, number: u16, token: u64, intent_id: uuid::Uuid, outcome: Performed, now: Timestamp) {
+        self.calling = self.calling.saturating_sub(1);
+        let Some(policy) = self.leaf.spec().effects.clone() else {
+            return;
+        };
+        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token) else {
+            return;
+        };
+        let memory = &mut partition.memory;
+        let Some(open) = memory.intents.get_mut(&intent_id) else {
+            self.counters.effects_late += 1;
+            return;
+        };
+        let jitter = intent_id.as_u64_pair().1.wrapping_add(u64::from(open.intent.attempts).wrapping_mul(0x9e37_79b9));
+        let what = match open.performed(outcome, &policy, now, jitter) {
+            Next::Wait => {
+                self.counters.effects_retried += 1;
+                if let Run::Waiting { at, .. } = open.run {
+                    memory.schedule.insert((at, intent_id));
+                }
+                return;
+            }
+            Next::Answered(answer) => Told::Conclusion(Conclusion::Answered(answer)),
+            Next::GaveUp { code } => Told::Conclusion(Conclusion::GaveUp { code }),
+            Next::Attention { code } => Told::Attention { code },
+        };
+        memory.answers.push_back(Answer { intent_id, what });
+    }
+
+    fn ends(&mut self, number: u16, token: u64, data: i64, control: i64) {
+        if let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token)
+            && let Stage::Asked { until } = partition.memory.timers.stage
+        {
+            partition.memory.timers.stage = Stage::Barrier { until, data, control };
+        }
+    }
+
+    /// Everything that can go on does.
+    fn advance(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let numbers: Vec<u16> = self.partitions.keys().copied().collect();
+        for number in numbers {
+            self.advance_partition(number, now, actions);
+        }
+        if self.under_way.is_none() && self.again.as_ref().is_none_or(|again| again.at <= now) {
+            match self.again.take() {
+                Some(again) => self.load_or_fold(again.batch, now, actions),
+                None => self.gather(now, actions),
+            }
+        }
+        self.release(actions);
+    }
+
+    fn advance_partition(&mut self, number: u16, now: Timestamp, actions: &mut Vec<Action>) {
+        let attempt = self.last_number + 1;
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        if let Phase::Claiming { retry_at, .. } = &mut partition.phase {
+            if retry_at.is_some_and(|at| at <= now) {
+                *retry_at = None;
+                actions.push(Action::Claim { partition: number });
+            }
+            return;
+        }
+        let token = partition.token;
+        let live = partition.is_live();
+        let memory = &mut partition.memory;
+        if memory.publisher.resend_at().is_some_and(|at| at <= now) {
+            self.last_number = attempt;
+            let messages = memory.publisher.resend(attempt);
+            self.counters.republished += messages.len() as u64;
+            actions.push(Action::Publish { partition: number, attempt, messages });
+        }
+        if !live {
+            return;
+        }
+        if memory.timers.stage == Stage::Idle && memory.timers.next_due.is_some_and(|due| due <= now) {
+            memory.timers.stage = Stage::Asked { until: now };
+            actions.push(Action::AskEnds { partition: number, token });
+        }
+        for stream in [Stream::Data, Stream::Control] {
+            let queue = memory.queue(stream);
+            if queue.paused && queue.bytes <= self.limits.queue_bytes_max / 2 {
+                queue.paused = false;
+                actions.push(Action::Resume { partition: number, stream });
+            }
+        }
+        self.perform(number, now, actions);
+    }
+
+    fn perform(&mut self, number: u16, now: Timestamp, actions: &mut Vec<Action>) {
+        let spec = self.leaf.spec();
+        let Some(policy) = &spec.effects else { return };
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        let token = partition.token;
+        let memory = &mut partition.memory;
+        while self.calling < policy.concurrency
+            && let Some(&(at, id)) = memory.schedule.first()
+            && at <= now
+        {
+            memory.schedule.pop_first();
+            let Some(open) = memory.intents.get_mut(&id) else {
+                continue;
+            };
+            let Run::Waiting { mode, .. } = open.run else { continue };
+            open.run = Run::Calling { mode };
+            self.calling += 1;
+            let performance = Performance {
+                intent_id: id,
+                partition: number,
+                idempotency_key: format!("{}:{}:{id}", spec.name, open.intent.key),
+                entity: open.intent.key,
+                request: open.intent.request.clone(),
+                mode,
+            };
+            actions.push(Action::Perform { token, performance });
+        }
+    }
+
+    /// Loads held and due records that may go on now; or goes straight to choosing inputs.
+    fn gather(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut load = Load::default();
+        for partition in self.partitions.values_mut().filter(|partition| partition.is_live()) {
+            partition.memory.gather(partition.number, &self.limits, &mut load);
+        }
+        if load.is_empty() {
+            self.choose(now, actions);
+            return;
+        }
+        let ticket = self.next_number();
+        actions.push(Action::Load { ticket, load: load.clone() });
+        self.under_way = Some(UnderWay { ticket, batch: Batch::default(), stage: Doing::Gathering(load) });
+    }
+
+    fn choose(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let items = choose(&self.partitions, &self.limits, self.batch_limit, &*self.schemas);
+        self.load_or_fold(Batch::of(items), now, actions);
+    }
+
+    fn load_or_fold(&mut self, batch: Batch, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut batch = batch.without_stale(&self.partitions);
+        let load = batch.missing(&*self.leaf, &mut self.partitions);
+        if load.is_empty() {
+            self.fold(batch, now, actions);
+            return;
+        }
+        let ticket = self.next_number();
+        actions.push(Action::Load { ticket, load: load.clone() });
+        self.under_way = Some(UnderWay { ticket, batch, stage: Doing::Loading(load) });
+    }
+
+    fn loaded(
+        &mut self,
+        ticket: u64,
+        result: Result<Box<Loaded>, LoadError>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(under_way) = self.under_way.take_if(|under_way| under_way.ticket == ticket) else {
+            return;
+        };
+        let UnderWay { mut batch, stage, .. } = under_way;
+        match (stage, result) {
+            (stage @ Doing::Committing { .. }, _) => self.under_way = Some(UnderWay { ticket, batch, stage }),
+            (Doing::Gathering(load), Ok(loaded)) => {
+                self.failures = 0;
+                self.gathered(&load, *loaded);
+                self.choose(now, actions);
+            }
+            (Doing::Loading(load), Ok(loaded)) => {
+                self.failures = 0;
+                batch.load(&load, *loaded, &*self.schemas);
+                self.load_or_fold(batch, now, actions);
+            }
+            (Doing::Gathering(load), Err(_)) => {
+                self.ungather(load);
+                self.try_again(batch, now);
+            }
+            (Doing::Loading(_), Err(_)) => self.try_again(batch, now),
+        }
+    }
+
+    fn gathered(&mut self, asked: &Load, loaded: Loaded) {
+        for held in loaded.held {
+            if let Some(partition) = self.partitions.get_mut(&held.partition) {
+                partition.memory.released.push_back(held);
+            }
+        }
+        for ask in &asked.due {
+            let Some(partition) = self.partitions.get_mut(&ask.partition) else {
+                continue;
+            };
+            let found: Vec<_> = loaded.due.iter().filter(|due| due.partition == ask.partition).cloned().collect();
+            let next_due = loaded.next_due.iter().find(|(number, _)| *number == ask.partition).and_then(|(_, at)| *at);
+            partition.memory.due_loaded(found, next_due, self.limits.page);
+        }
+    }
+
+    /// A gathering that failed is as if it had not been asked for.
+    fn ungather(&mut self, load: Load) {
+        for ask in load.held {
+            if let Some(partition) = self.partitions.get_mut(&ask.partition) {
+                partition.memory.draining.push_front(ask.key);
+            }
+        }
+    }
+
+    fn try_again(&mut self, batch: Batch, now: Timestamp) {
+        self.failures += 1;
+        self.counters.store_retries += 1;
+        let wait_ms = retry_ms(self.failures, self.limits.retry_min_ms, self.limits.retry_max_ms);
+        self.again = Some(Again { at: now.plus_ms(wait_ms), batch: batch.anew() });
+    }
+
+    fn fold(&mut self, batch: Batch, now: Timestamp, actions: &mut Vec<Action>) {
+        let behind = self.partitions.values().filter(|partition| {
+            let behind_since = partition.memory.publisher.behind_since();
+            let overdue = |since: Timestamp| now.ms_since(since) >= self.limits.publish_mark_ms;
+            partition.is_live() && behind_since.is_some_and(overdue)
+        });
+        let behind: Vec<u16> = behind.map(|partition| partition.number).collect();
+        if batch.items.is_empty() && behind.is_empty() {
+            return;
+        }
+        let schemas = &*self.schemas;
+        let folder = Folder::new(&*self.leaf, schemas, &self.limits, now, &self.partitions, &batch, &mut self.names);
+        let Folded { commit, works, alarms, counters } = folder.fold(&behind);
+        if commit.partitions.is_empty() {
+            return;
+        }
+        actions.extend(alarms.into_iter().map(Action::Alarm));
+        let ticket = self.next_number();
+        actions.push(Action::Commit { ticket, commit: Box::new(commit) });
+        self.under_way = Some(UnderWay { ticket, batch, stage: Doing::Committing { works, counters } });
+    }
+
+    fn committed(&mut self, ticket: u64, result: Result<(), CommitError>, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(UnderWay { mut batch, stage: Doing::Committing { works, counters }, .. }) =
+            self.under_way.take_if(|under_way| under_way.ticket == ticket)
+        else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.failures = 0;
+                self.counters.add(&counters);
+                self.batch_limit = (self.batch_limit * 2).min(self.limits.batch_max);
+                self.keep_rows(batch, &works);
+                for work in works {
+                    self.absorb(work, now, actions);
+                }
+            }
+            Err(CommitError::Fenced(partitions)) => {
+                for number in partitions {
+                    self.stand_down(number, actions);
+                }
+                // What was folded for the others is folded again: nothing was written.
+                batch.items.retain(|item| self.partitions.contains_key(&item.partition));
+                self.again = Some(Again { at: now, batch: batch.anew() });
+            }
+            Err(CommitError::Data { sqlstate }) => {
+                self.bisect(batch, sqlstate, now);
+            }
+            Err(CommitError::Retry { .. }) => {
+                self.try_again(batch, now);
+            }
+            Err(CommitError::Unknown) => {
+                actions.push(Action::Alarm(Alarm::CommitUnknown));
+                for work in works {
+                    self.claim_anew(work.number, actions);
+                }
+            }
+        }
+    }
+
+    /// The batch cannot be stored: halved until one input remains, which is parked.
+    fn bisect(&mut self, mut batch: Batch, sqlstate: String, now: Timestamp) {
+        if batch.items.len() <= 1 {
+            if batch.poison.is_some() {
+                // Not even parking can be stored: not the data's fault after all.
+                self.try_again(batch, now);
+                return;
+            }
+            batch.poison = Some(sqlstate);
+        }
+        let half = batch.items.len().div_ceil(2).max(1);
+        batch.items.truncate(half);
+        self.batch_limit = half;
+        self.again = Some(Again { at: now, batch: batch.anew() });
+    }
+
+    /// Rows that were read are as good as those that were written, while the partition is the same.
+    fn keep_rows(&mut self, batch: Batch, works: &[Work]) {
+        for ((number, key), row) in batch.rows {
+            let version = works.iter().find(|work| work.number == number).map(|work| work.version);
+            if let Some(partition) = self.partitions.get_mut(&number)
+                && Some(partition.memory.version) == version
+            {
+                partition.memory.cache.put(key, row);
+            }
+        }
+    }
+
+    /// Takes over what was committed of one partition, and publishes.
+    fn absorb(&mut self, work: Work, now: Timestamp, actions: &mut Vec<Action>) {
+        let number = work.number;
+        let policy = self.leaf.spec().effects.as_ref();
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        if partition.memory.version != work.version {
+            return;
+        }
+        let memory = &mut partition.memory;
+        let messages = memory.absorb(work, policy.is_some(), now);
+        if !messages.is_empty() && memory.publisher.append(&messages) {
+            actions.push(Action::Publish { partition: number, attempt: memory.publisher.attempt(), messages });
+        }
+        actions.push(Action::Witness {
+            partition: number,
+            next_data: memory.next_data,
+            incarnation: memory.incarnation,
+            out_seq: memory.out_seq,
+        });
+    }
+
+    /// Somebody else writes the partition.
+    fn stand_down(&mut self, number: u16, actions: &mut Vec<Action>) {
+        self.counters.fenced += 1;
+        if let Some(partition) = self.partitions.remove(&number) {
+            actions.push(Action::Alarm(Alarm::Fenced { partition: number }));
+            actions.push(Action::Forget { partition: number });
+            actions.push(match partition.phase {
+                Phase::Leaving => Action::Released { partition: number },
+                _ => Action::StoodDown { partition: number },
+            });
+        }
+    }
+
+    /// Nobody knows whether the commit happened: what is remembered counts for nothing.
+    fn claim_anew(&mut self, number: u16, actions: &mut Vec<Action>) {
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        actions.push(Action::Forget { partition: number });
+        if partition.phase == Phase::Leaving {
+            self.partitions.remove(&number);
+            actions.push(Action::Released { partition: number });
+        } else {
+            *partition = Partition::claiming(number);
+            actions.push(Action::Claim { partition: number });
+        }
+    }
+
+    /// Lets go of leaving partitions with nothing in flight.
+    fn release(&mut self, actions: &mut Vec<Action>) {
+        let busy = |number: u16| match &self.under_way {
+            Some(UnderWay { stage: Doing::Committing { works, .. }, .. }) => {
+                works.iter().any(|work| work.number == number)
+            }
+            Some(UnderWay { batch, .. }) => batch.items.iter().any(|item| item.partition == number),
+            None => false,
+        };
+        let leaving = self.partitions.values().filter(|partition| {
+            let memory = &partition.memory;
+            partition.phase == Phase::Leaving
+                && memory.answers.is_empty()
+                && !memory.calling()
+                && !busy(partition.number)
+        });
+        let leaving: Vec<u16> = leaving.map(|partition| partition.number).collect();
+        for number in leaving {
+            self.partitions.remove(&number);
+            actions.push(Action::Released { partition: number });
+        }
+    }
+}
+
+impl Memory {
+    fn gather(&mut self, number: u16, limits: &Limits, load: &mut Load) {
+        if self.released.is_empty() {
+            let room = DRAINED_AT_ONCE.saturating_sub(load.held.len()).min(self.draining.len());
+            let keys = self.draining.drain(..room);
+            load.held.extend(keys.map(|key| HeldAsk { partition: number, key, limit: limits.page }));
+        }
+        let (data, control) = (self.next_data, self.next_control);
+        if let Stage::Barrier { until, data: data_end, control: control_end } = self.timers.stage
+            && data >= data_end
+            && control >= control_end
+        {
+            self.timers.next_due = None;
+            self.timers.stage = Stage::Firing { until, after: None, last_page: false };
+        }
+        if let Stage::Firing { until, after, last_page: false } = self.timers.stage
+            && self.due.is_empty()
+        {
+            load.due.push(DueAsk { partition: number, until, after, limit: limits.page });
+        }
+    }
+
+    fn due_loaded(&mut self, found: Vec<DueRow>, next_due: Option<Timestamp>, page: u32) {
+        let Stage::Firing { until, after, .. } = self.timers.stage else {
+            return;
+        };
+        let last_page = found.len() < page as usize;
+        let after = found.last().map(|due| (due.due, due.row)).or(after);
+        if let Some(next_due) = next_due {
+            self.timers.note(next_due);
+        }
+        self.timers.stage =
+            if last_page && found.is_empty() { Stage::Idle } else { Stage::Firing { until, after, last_page } };
+        self.due.extend(found);
+    }
+
+    /// Answers the messages to publish.
+    fn absorb(&mut self, work: Work, acts: bool, now: Timestamp) -> Vec<Outgoing> {
+        self.version += 1;
+        self.next_data = work.next_data;
+        self.next_control = work.next_control;
+        self.out_seq = work.out_seq;
+        self.held_next = work.held_next;
+        self.held = work.held;
+        self.publisher.note_stored(work.published);
+        if let Some(marks) = work.marks {
+            self.marks = marks;
+        }
+        if let Some(last_numbers) = work.last_numbers {
+            self.last_numbers = last_numbers;
+        }
+        self.absorb_taken(work.taken);
+        self.timers.skipped |= work.due_skipped;
+        if work.due_failed {
+            self.timers.note(now.plus_ms(FAILED_TIMER_MS));
+        }
+        for (key, row) in work.rows {
+            if let Some(due) = row.as_ref().and_then(|row| row.due) {
+                self.timers.note(due);
+            }
+            self.cache.put(key, row);
+        }
+        for intent_id in work.intents_gone {
+            self.close(intent_id);
+        }
+        for intent in work.intents_attention {
+            let id = intent.id;
+            if let Some(open) = self.intents.get_mut(&id) {
+                open.intent = intent;
+                open.run = Run::Attention;
+            }
+        }
+        if acts {
+            for intent in work.intents_new {
+                self.open(OpenIntent::fresh(intent, now));
+            }
+        }
+        for (key, blocked) in work.blocked {
+            self.absorb_blocked(key, blocked, now);
+        }
+        work.messages
+    }
+
+    fn absorb_taken(&mut self, taken: Taken) {
+        self.answers.drain(..taken.answers.min(self.answers.len()));
+        self.released.drain(..taken.released.min(self.released.len()));
+        (0..taken.control).for_each(|_| self.control.pop());
+        (0..taken.data).for_each(|_| self.data.pop());
+        self.due.drain(..taken.due.min(self.due.len()));
+        if self.due.is_empty()
+            && let Stage::Firing { last_page: true, .. } = self.timers.stage
+        {
+            self.timers.stage = Stage::Idle;
+        }
+    }
+
+    /// A key that opens has its held records loaded, and its timers asked again.
+    fn absorb_blocked(&mut self, key: bytes::Bytes, blocked: Blocked, now: Timestamp) {
+        if blocked.is_free() {
+            self.blocked.remove(&key);
+            if std::mem::take(&mut self.timers.skipped) {
+                self.timers.note(now);
+            }
+            return;
+        }
+        self.blocked.insert(key.clone(), blocked);
+        let loaded = self.released.iter().any(|held| held.raw.key.as_ref() == Some(&key));
+        if blocked.is_open() && !loaded && !self.draining.contains(&key) {
+            self.draining.push_back(key);
+        }
+    }
+}
+
+/// What the engine remembers, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    pub partitions: usize,
+    pub halted: usize,
+    pub queued_bytes: usize,
+    pub cached_rows: usize,
+    pub unacknowledged: usize,
+    pub held: u64,
+    pub intents_open: usize,
+    pub intents_attention: usize,
+    pub blocked_keys: usize,
+}
+
+fn retry_ms(failures: u32, min: i64, max: i64) -> i64 {
+    min.saturating_mul(1_i64 << failures.saturating_sub(1).min(20)).clamp(min, max)
+}
