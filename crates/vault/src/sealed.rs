@@ -9,6 +9,7 @@
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
+use daybook_events::Sealed;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -74,9 +75,12 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    pub(crate) fn split(sealed: &'a [u8]) -> Result<Self, Error> {
+    pub(crate) fn split(sealed: &'a Sealed) -> Result<Self, Error> {
         let malformed = |reason| Error::Malformed { reason };
-        let (version, rest) = sealed.split_first().ok_or(malformed("it is empty"))?;
+        let (version, rest) = sealed
+            .as_bytes()
+            .split_first()
+            .ok_or(malformed("it is empty"))?;
         if *version != VERSION {
             return Err(malformed("its format version is unknown to this release"));
         }
@@ -119,13 +123,13 @@ pub(crate) fn seal(
     label: &str,
     nonce: [u8; NONCE_BYTES],
     plaintext: &[u8],
-) -> Vec<u8> {
+) -> Sealed {
     let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
     sealed.push(VERSION);
     sealed.extend_from_slice(owner.as_bytes());
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(&encrypt(key, nonce, &associated(owner, label), plaintext));
-    sealed
+    Sealed::new(sealed)
 }
 
 /// Version and owner have fixed lengths and the label comes last, so no two triples have the same bytes.
@@ -141,6 +145,6 @@ fn associated(owner: Uuid, label: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error::Malformed`] when the bytes are not a sealed value.
-pub fn owner_of(sealed: &[u8]) -> Result<Uuid, Error> {
+pub fn owner_of(sealed: &Sealed) -> Result<Uuid, Error> {
     Parts::split(sealed).map(|parts| parts.owner)
 }

@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use daybook_events::Sealed;
 use uuid::Uuid;
 
 use crate::ambient::Ambient;
@@ -55,7 +56,7 @@ impl Vault {
     /// # Errors
     /// [`Error::Erased`] for an erased owner, [`Error::TooLarge`] above [`PLAINTEXT_MAX_BYTES`]; and when keys or
     /// randomness are out of reach.
-    pub async fn seal(&self, owner: Uuid, label: &str, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+    pub async fn seal(&self, owner: Uuid, label: &str, plaintext: &[u8]) -> Result<Sealed, Error> {
         if plaintext.len() > PLAINTEXT_MAX_BYTES {
             return Err(Error::TooLarge {
                 found_bytes: plaintext.len(),
@@ -72,7 +73,7 @@ impl Vault {
     /// # Errors
     /// [`Error::Malformed`], [`Error::NotAuthentic`] and [`Error::NoKey`] say that these bytes will never open;
     /// the others that keys are out of reach. An erased owner is no error.
-    pub async fn open(&self, label: &str, sealed: &[u8]) -> Result<Opened, Error> {
+    pub async fn open(&self, label: &str, sealed: &Sealed) -> Result<Opened, Error> {
         let parts = Parts::split(sealed)?;
         match self.known(parts.owner).await? {
             None => Err(Error::NoKey { owner: parts.owner }),

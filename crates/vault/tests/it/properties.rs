@@ -1,5 +1,6 @@
 //! Properties of sealed bytes over arbitrary plaintexts, owners, labels and damage.
 
+use daybook_events::Sealed;
 use daybook_vault::{Error, OVERHEAD_BYTES, Opened, OsAmbient, PLAINTEXT_MAX_BYTES, owner_of};
 use proptest::prelude::*;
 
@@ -10,7 +11,7 @@ proptest! {
     fn what_was_sealed_opens(text in proptest::collection::vec(any::<u8>(), 0..300), owner: u128, label in "[a-z.]{0,40}") {
         let vault = Bench::new().vault(&[OLD_MASTER]);
         let sealed = run(vault.seal(person(owner), &label, &text)).unwrap();
-        prop_assert_eq!(sealed.len(), text.len() + OVERHEAD_BYTES);
+        prop_assert_eq!(sealed.as_bytes().len(), text.len() + OVERHEAD_BYTES);
         prop_assert_eq!(owner_of(&sealed).unwrap(), person(owner));
         prop_assert_eq!(plain(run(vault.open(&label, &sealed)).unwrap()), text);
     }
@@ -18,18 +19,19 @@ proptest! {
     #[test]
     fn any_flipped_bit_is_noticed(text in proptest::collection::vec(any::<u8>(), 0..60), bit: prop::sample::Index) {
         let vault = Bench::new().vault(&[OLD_MASTER]);
-        let mut sealed = run(vault.seal(person(1), EMAIL, &text)).unwrap();
+        let mut sealed = run(vault.seal(person(1), EMAIL, &text)).unwrap().into_bytes();
+
         let bit = bit.index(sealed.len() * 8);
         sealed[bit / 8] ^= 1 << (bit % 8);
-        prop_assert!(run(vault.open(EMAIL, &sealed)).is_err());
+        prop_assert!(run(vault.open(EMAIL, &Sealed::new(sealed))).is_err());
     }
 
     #[test]
     fn garbage_and_truncation_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut: prop::sample::Index) {
         let vault = Bench::new().vault(&[OLD_MASTER]);
-        prop_assert!(run(vault.open(EMAIL, &bytes)).is_err());
-        let sealed = run(vault.seal(person(1), EMAIL, b"ada@example.org")).unwrap();
-        prop_assert!(run(vault.open(EMAIL, &sealed[..cut.index(sealed.len())])).is_err());
+        prop_assert!(run(vault.open(EMAIL, &Sealed::new(bytes))).is_err());
+        let sealed = run(vault.seal(person(1), EMAIL, b"ada@example.org")).unwrap().into_bytes();
+        prop_assert!(run(vault.open(EMAIL, &Sealed::new(sealed[..cut.index(sealed.len())].to_vec()))).is_err());
     }
 
     #[test]
@@ -44,11 +46,13 @@ proptest! {
 #[test]
 fn a_value_moved_to_another_person_does_not_open() {
     let vault = Bench::new().vault(&[OLD_MASTER]);
-    let mut sealed = run(vault.seal(person(1), EMAIL, b"ada@example.org")).unwrap();
+    let mut sealed = run(vault.seal(person(1), EMAIL, b"ada@example.org"))
+        .unwrap()
+        .into_bytes();
     let of_another = run(vault.seal(person(2), EMAIL, b"eve@example.org")).unwrap();
-    sealed[1..17].copy_from_slice(&of_another[1..17]);
+    sealed[1..17].copy_from_slice(&of_another.as_bytes()[1..17]);
     assert!(matches!(
-        run(vault.open(EMAIL, &sealed)),
+        run(vault.open(EMAIL, &Sealed::new(sealed))),
         Err(Error::NotAuthentic { .. })
     ));
 }
