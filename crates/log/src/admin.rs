@@ -1,0 +1,254 @@
+//! Questions to the brokers, and the creation of topics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::Client;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::types::RDKafkaErrorCode;
+use uuid::Uuid;
+
+use crate::client::{Quiet, base};
+use crate::native;
+use crate::topics::differences;
+use crate::{Difference, Error, Refusal, Settings, TopicPlan};
+
+/// How long one question may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker may take to create topics.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Copies that must have a record before it is acknowledged, where there are at least three.
+const IN_SYNC_MIN: &str = "2";
+const REPLICATION_FOR_IN_SYNC_MIN: u16 = 3;
+
+/// A topic as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSeen {
+    /// Without prefix.
+    pub name: String,
+    /// Another one after the topic was deleted and created anew.
+    pub id: Uuid,
+    pub partitions: usize,
+}
+
+/// Where a partition begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Offset of the oldest record that is kept.
+    pub start: i64,
+    /// Offset that the next record gets.
+    pub end: i64,
+}
+
+/// A client that only asks. Its questions never wait behind a fetch, because it does not fetch.
+pub struct Admin {
+    settings: Settings,
+    client: Arc<AdminClient<Quiet>>,
+}
+
+impl Admin {
+    /// Does not wait for a connection.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the settings.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
+        let mut config = base(settings);
+        // rdkafka never drains this client's log queue, so nothing may go in.
+        config.set_log_level(RDKafkaLogLevel::Emerg);
+        let client = AdminClient::from_config_and_context(&config, Quiet)
+            .map_err(|refused| Refusal::Settings(refused.to_string()))?;
+        Ok(Self {
+            settings: settings.clone(),
+            client: Arc::new(client),
+        })
+    }
+
+    /// Id of the cluster, fixed when its storage was formatted.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn cluster_id(&self) -> Result<String, Error> {
+        self.ask(|client| {
+            client
+                .fetch_cluster_id(ANSWER_TIMEOUT)
+                .ok_or(Error::Late("what is the cluster's id"))
+        })
+        .await
+    }
+
+    /// The topics among `names` that exist, in the same order.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn describe(&self, names: &[String]) -> Result<Vec<TopicSeen>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wire: Vec<String> = names.iter().map(|name| self.settings.wire(name)).collect();
+        let described = self
+            .ask(move |client| {
+                native::describe_topics(client, &wire, ANSWER_TIMEOUT)
+                    .map_err(Error::kafka("describe topics"))
+            })
+            .await?;
+        let seen = names.iter().filter_map(|name| {
+            let wire = self.settings.wire(name);
+            let (id, partitions) = described.iter().find(|found| found.name == wire)?.topic?;
+            Some(TopicSeen {
+                name: name.clone(),
+                id,
+                partitions,
+            })
+        });
+        Ok(seen.collect())
+    }
+
+    /// In what the brokers differ from the plan.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn diff(&self, plan: &[TopicPlan]) -> Result<Vec<Difference>, Error> {
+        let names: Vec<String> = plan.iter().map(|topic| topic.name.clone()).collect();
+        Ok(differences(plan, &self.describe(&names).await?))
+    }
+
+    /// Creates the topics of the plan that are missing and answers their names. Leaves those that exist as they are.
+    ///
+    /// # Errors
+    /// When no broker answers in time; a refusal when a topic cannot be created or has another number of partitions.
+    pub async fn apply(&self, plan: &[TopicPlan]) -> Result<Vec<String>, Error> {
+        let mut missing = Vec::new();
+        for difference in self.diff(plan).await? {
+            match difference {
+                Difference::Missing { topic } => missing.push(topic),
+                Difference::Partitions {
+                    topic,
+                    expected,
+                    found,
+                } => {
+                    return Err(Refusal::PartitionCount {
+                        topic,
+                        expected,
+                        found,
+                    }
+                    .into());
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(missing);
+        }
+        let wanted = plan
+            .iter()
+            .filter(|planned| missing.contains(&planned.name))
+            .collect::<Vec<_>>();
+        self.create(&wanted).await?;
+        Ok(missing)
+    }
+
+    async fn create(&self, wanted: &[&TopicPlan]) -> Result<(), Error> {
+        let texts: Vec<(String, String, i32)> = wanted
+            .iter()
+            .map(|planned| {
+                (
+                    self.settings.wire(&planned.name),
+                    planned.retention.ms().to_string(),
+                    i32::from(planned.partitions),
+                )
+            })
+            .collect();
+        let copies = i32::from(self.settings.replication);
+        let topics: Vec<NewTopic<'_>> = texts
+            .iter()
+            .map(|(name, retention_ms, partitions)| {
+                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(copies))
+                    .set("retention.ms", retention_ms);
+                if self.settings.replication >= REPLICATION_FOR_IN_SYNC_MIN {
+                    topic.set("min.insync.replicas", IN_SYNC_MIN)
+                } else {
+                    topic
+                }
+            })
+            .collect();
+        let options = AdminOptions::new()
+            .operation_timeout(Some(CREATE_TIMEOUT))
+            .request_timeout(Some(CREATE_TIMEOUT + ANSWER_TIMEOUT));
+        let results = self
+            .client
+            .create_topics(&topics, &options)
+            .await
+            .map_err(Error::kafka("create topics"))?;
+        for result in results {
+            match result {
+                // Another process was faster.
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => {
+                    return Err(Refusal::TopicRefused {
+                        topic,
+                        reason: code.to_string(),
+                    }
+                    .into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that all of the topics exist with the contract's number of partitions, and answers them in the same order.
+    ///
+    /// # Errors
+    /// When no broker answers in time; a refusal when one is missing or has another number of partitions.
+    pub async fn check(&self, names: &[String], expected: u16) -> Result<Vec<TopicSeen>, Error> {
+        let seen = self.describe(names).await?;
+        let missing: Vec<String> = names
+            .iter()
+            .filter(|name| !seen.iter().any(|topic| topic.name == **name))
+            .cloned()
+            .collect();
+        if !missing.is_empty() {
+            return Err(Refusal::TopicsMissing { topics: missing }.into());
+        }
+        match seen
+            .iter()
+            .find(|topic| topic.partitions != usize::from(expected))
+        {
+            Some(wrong) => {
+                let (topic, found) = (wrong.name.clone(), wrong.partitions);
+                Err(Refusal::PartitionCount {
+                    topic,
+                    expected,
+                    found,
+                }
+                .into())
+            }
+            None => Ok(seen),
+        }
+    }
+
+    /// Start and end of a partition now.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn ends(&self, topic: &str, partition: u16) -> Result<Ends, Error> {
+        let topic = self.settings.wire(topic);
+        self.ask(move |client| {
+            let (start, end) = client
+                .fetch_watermarks(&topic, i32::from(partition), ANSWER_TIMEOUT)
+                .map_err(Error::kafka("ask for the ends of a partition"))?;
+            Ok(Ends { start, end })
+        })
+        .await
+    }
+
+    /// librdkafka's questions block their thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client<Quiet>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let client = Arc::clone(&self.client);
+        tokio::task::spawn_blocking(move || question(client.inner()))
+            .await
+            .map_err(|_| Error::Late("a question that was given up because the process ends"))?
+    }
+}

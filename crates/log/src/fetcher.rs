@@ -1,0 +1,669 @@
+//! A part's membership in its consumer group, and the records of its partitions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use daybook_engine::{Record, SchemaLookup, Stream};
+use daybook_events::{Schemas, Timestamp, Writer, unframe};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use hashbrown::{HashMap, HashSet};
+use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::client::base;
+use crate::lanes::{Chunk, Chunks, Lane};
+use crate::membership::{Change, Membership};
+use crate::native;
+use crate::{Committed, Error, Refusal, Registry, Settings, Witness};
+
+/// Most records and bytes that are taken from librdkafka before the engine is told.
+const DRAIN_RECORDS_MAX: usize = 2_000;
+const DRAIN_BYTES_MAX: usize = 1 << 20;
+/// Group offsets are for lag tools and the witness: once a second is enough.
+const WITNESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the brokers may take to answer what the group has committed.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a part learns from its topics.
+#[derive(Debug)]
+pub enum Fetched {
+    /// The group gave us these partitions.
+    Assigned(Vec<u16>),
+    /// The group asks for them back and waits for [`Fetcher::release`] of each.
+    Revoked(Vec<u16>),
+    /// They are somebody else's already; nothing is waited for.
+    Lost(Vec<u16>),
+    /// Records of one partition and stream in the order of the log.
+    Records {
+        partition: u16,
+        stream: Stream,
+        token: u64,
+        records: Vec<Record>,
+    },
+}
+
+/// The topics of a part, as the brokers know them.
+#[derive(Clone, Debug)]
+struct Topics {
+    data: String,
+    control: String,
+}
+
+impl Topics {
+    fn of(&self, stream: Stream) -> &str {
+        match stream {
+            Stream::Data => &self.data,
+            Stream::Control => &self.control,
+        }
+    }
+}
+
+type Lookup = BoxFuture<'static, (u32, SchemaLookup)>;
+type GroupConsumer = StreamConsumer<Membership>;
+
+/// Fetches for one part. Everything happens in the task that calls [`Fetcher::next`], so a record's token is exactly
+/// that of the fetch that it answers.
+pub struct Fetcher {
+    group: String,
+    topics: Topics,
+    consumer: Arc<GroupConsumer>,
+    registry: Arc<Registry>,
+    lanes: HashMap<(u16, Stream), Lane>,
+    /// Partitions asked back by the group and not released yet.
+    revoking: Vec<u16>,
+    /// Partitions that are no longer fetched but still assigned, because a revocation waits.
+    paused_for_good: HashSet<u16>,
+    ready: VecDeque<Fetched>,
+    /// Schemas met so far, so that the hot path takes no lock.
+    known: HashMap<u32, Arc<Writer>>,
+    lookups: FuturesUnordered<Lookup>,
+    witnesses: HashMap<u16, (i64, Witness)>,
+    witness_at: Option<Instant>,
+}
+
+fn config(settings: &Settings, group: &str) -> rdkafka::ClientConfig {
+    let mut config = base(settings);
+    config
+        .set("group.id", group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "6000")
+        .set("heartbeat.interval.ms", "1000")
+        // The task that polls never blocks; if it is stuck for this long the group may have the partitions.
+        .set("max.poll.interval.ms", "60000")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Offsets come from the database; one that the log does not have is refused, never guessed.
+        .set("auto.offset.reset", "error")
+        .set("fetch.min.bytes", "1")
+        // Only what an idle consumer costs: a record is answered at once.
+        .set("fetch.wait.max.ms", "500")
+        .set("fetch.queue.backoff.ms", "10")
+        .set("fetch.error.backoff.ms", "50")
+        .set("queued.min.messages", "10000")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.message.max.bytes", "1048576")
+        .set("fetch.max.bytes", "8388608")
+        .set("check.crcs", "false");
+    if let Some(instance) = &settings.instance {
+        config.set("group.instance.id", format!("{group}-{instance}"));
+    }
+    config
+}
+
+impl Fetcher {
+    /// Joins nothing yet.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the settings.
+    pub(crate) fn new(
+        settings: &Settings,
+        registry: &Arc<Registry>,
+        part: &str,
+        data: &str,
+        control: &str,
+    ) -> Result<Self, Error> {
+        let group = settings.wire(part);
+        let consumer = config(settings, &group)
+            .create_with_context(Membership::default())
+            .map_err(|refused| Refusal::Settings(refused.to_string()))?;
+        Ok(Self {
+            topics: Topics {
+                data: settings.wire(data),
+                control: settings.wire(control),
+            },
+            group,
+            consumer: Arc::new(consumer),
+            registry: Arc::clone(registry),
+            lanes: HashMap::new(),
+            revoking: Vec::new(),
+            paused_for_good: HashSet::new(),
+            ready: VecDeque::new(),
+            known: HashMap::new(),
+            lookups: FuturesUnordered::new(),
+            witnesses: HashMap::new(),
+            witness_at: None,
+        })
+    }
+
+    /// What the group has committed of the data topic's first `partitions` partitions.
+    ///
+    /// # Errors
+    /// When the brokers do not answer in time.
+    pub async fn committed(&self, partitions: u16) -> Result<Vec<Committed>, Error> {
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition(&self.topics.data, i32::from(partition));
+        }
+        let consumer = Arc::clone(&self.consumer);
+        let list = tokio::task::spawn_blocking(move || {
+            consumer.committed_offsets(list, COMMITTED_TIMEOUT)
+        })
+        .await
+        .map_err(|_| Error::Late("what the group has committed"))?
+        .map_err(Error::kafka("ask for committed offsets"))?;
+        let committed = list.elements().into_iter().filter_map(|element| {
+            let Offset::Offset(next) = element.offset() else {
+                return None;
+            };
+            let partition = u16::try_from(element.partition()).ok()?;
+            Some(Committed {
+                partition,
+                next,
+                witness: element.metadata().parse().ok(),
+            })
+        });
+        Ok(committed.collect())
+    }
+
+    /// Joins the group. Partitions come through [`Fetcher::next`].
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn join(&self) -> Result<(), Error> {
+        self.consumer
+            .subscribe(&[&self.topics.data])
+            .map_err(Error::kafka("subscribe"))
+    }
+
+    /// What happens next. May be canceled: nothing is lost.
+    ///
+    /// # Errors
+    /// A refusal when the part cannot go on as it is.
+    pub async fn next(&mut self) -> Result<Fetched, Refusal> {
+        let consumer = Arc::clone(&self.consumer);
+        loop {
+            while let Some(change) = consumer.context().take() {
+                self.note(change);
+            }
+            if let Some(ready) = self.ready.pop_front() {
+                return Ok(ready);
+            }
+            let witness_at = self.witness_at;
+            let mut stream = consumer.stream();
+            tokio::select! {
+                () = consumer.context().noted.notified() => {}
+                Some((id, lookup)) = self.lookups.next(), if !self.lookups.is_empty() => self.learned(id, lookup),
+                () = at(witness_at) => self.commit_witnesses(CommitMode::Async),
+                Some(first) = stream.next() => {
+                    let mut chunks = Chunks::default();
+                    let mut bytes = self.take(first, &mut chunks)?;
+                    for _ in 1..DRAIN_RECORDS_MAX {
+                        if bytes >= DRAIN_BYTES_MAX { break; }
+                        let Some(Some(next)) = stream.next().now_or_never() else { break };
+                        bytes += self.take(next, &mut chunks)?;
+                    }
+                    self.hand_over(chunks.into_vec());
+                }
+            }
+        }
+    }
+
+    /// Fetches both topics of a partition from these offsets; their records carry the token.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn fetch(
+        &mut self,
+        partition: u16,
+        token: u64,
+        data: i64,
+        control: i64,
+    ) -> Result<(), Error> {
+        self.forget(partition)?;
+        if self.paused_for_good.remove(&partition) {
+            // This answers the revocation that waits for other partitions too early. The fence holds; it costs them a batch.
+            self.unassign(partition)?;
+        }
+        let during = "fetch a partition";
+        let mut list = self.both_topics(partition);
+        for (stream, offset) in [(Stream::Data, data), (Stream::Control, control)] {
+            list.set_partition_offset(
+                self.topics.of(stream),
+                i32::from(partition),
+                Offset::Offset(offset),
+            )
+            .map_err(Error::kafka(during))?;
+        }
+        self.consumer
+            .incremental_assign(&list)
+            .map_err(Error::kafka(during))?;
+        // librdkafka keeps an application's pause across assignments.
+        self.consumer.resume(&list).map_err(Error::kafka(during))?;
+        for stream in [Stream::Data, Stream::Control] {
+            self.lanes.insert((partition, stream), Lane::new(token));
+        }
+        Ok(())
+    }
+
+    /// Stops fetching a partition. It stays ours in the group.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn forget(&mut self, partition: u16) -> Result<(), Error> {
+        let was_fetched = self.lanes.remove(&(partition, Stream::Data)).is_some();
+        self.lanes.remove(&(partition, Stream::Control));
+        self.ready.retain(
+            |ready| !matches!(ready, Fetched::Records { partition: of, .. } if *of == partition),
+        );
+        if !was_fetched {
+            return Ok(());
+        }
+        // While a revocation waits, an unassignment would answer it too early: a pause does as well, and the answer ends it.
+        if self.revoking.is_empty() {
+            self.unassign(partition)
+        } else {
+            self.paused_for_good.insert(partition);
+            self.consumer
+                .pause(&self.both_topics(partition))
+                .map_err(Error::kafka("stop fetching a partition"))
+        }
+    }
+
+    fn unassign(&self, partition: u16) -> Result<(), Error> {
+        let list = self.both_topics(partition);
+        self.consumer
+            .incremental_unassign(&list)
+            .map_err(Error::kafka("stop fetching a partition"))
+    }
+
+    /// Answers that a revoked partition is let go. The group goes on when all of one revocation are.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn release(&mut self, partition: u16) -> Result<(), Error> {
+        self.commit_witnesses(CommitMode::Async);
+        self.witnesses.remove(&partition);
+        if !self.revoking.contains(&partition) {
+            return Ok(());
+        }
+        self.forget(partition)?;
+        self.revoking.retain(|revoking| *revoking != partition);
+        if self.revoking.is_empty() {
+            self.answer_revocation()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Unassigns whatever is assigned but no longer fetched. An empty list answers too.
+    fn answer_revocation(&mut self) -> Result<(), Error> {
+        self.paused_for_good.clear();
+        let assigned = self
+            .consumer
+            .assignment()
+            .map_err(Error::kafka("ask for the assignment"))?;
+        let mut gone = TopicPartitionList::new();
+        for element in assigned.elements() {
+            let stream = self.stream_of(element.topic());
+            let partition = u16::try_from(element.partition()).ok();
+            let is_fetched = stream
+                .zip(partition)
+                .is_some_and(|(stream, of)| self.lanes.contains_key(&(of, stream)));
+            if !is_fetched {
+                gone.add_partition(element.topic(), element.partition());
+            }
+        }
+        self.consumer
+            .incremental_unassign(&gone)
+            .map_err(Error::kafka("answer a revocation"))
+    }
+
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn pause(&mut self, partition: u16, stream: Stream) -> Result<(), Error> {
+        self.set_paused(partition, stream, true)
+    }
+
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn resume(&mut self, partition: u16, stream: Stream) -> Result<(), Error> {
+        self.set_paused(partition, stream, false)
+    }
+
+    /// Notes the group offset and the witness of a partition; committed about once a second.
+    pub fn witness(&mut self, partition: u16, next: i64, witness: Witness) {
+        self.witnesses.insert(partition, (next, witness));
+        self.witness_at
+            .get_or_insert_with(|| Instant::now() + WITNESS_INTERVAL);
+    }
+
+    /// Commits the last offsets and leaves the group (a static member stays in it until its session ends).
+    pub async fn close(mut self) {
+        let closed = tokio::task::spawn_blocking(move || {
+            self.commit_witnesses(CommitMode::Sync);
+            drop(self);
+        });
+        if closed.await.is_err() {
+            warn!("a group was not left: the process ends");
+        }
+    }
+
+    fn note(&mut self, change: Change) {
+        let noted = match change {
+            Change::Assigned(partitions) => Fetched::Assigned(partitions),
+            Change::Revoked(partitions) => {
+                self.revoking.extend(&partitions);
+                Fetched::Revoked(partitions)
+            }
+            Change::Lost(partitions) => {
+                self.revoking.extend(&partitions);
+                for partition in &partitions {
+                    self.witnesses.remove(partition);
+                    if let Err(failed) = self.release(*partition) {
+                        warn!(group = self.group, partition, %failed, "a lost partition could not be let go");
+                    }
+                }
+                Fetched::Lost(partitions)
+            }
+        };
+        self.ready.push_back(noted);
+    }
+
+    /// Takes one message from librdkafka; answers its size.
+    fn take(
+        &mut self,
+        message: Result<BorrowedMessage<'_>, KafkaError>,
+        chunks: &mut Chunks,
+    ) -> Result<usize, Refusal> {
+        let message = match message {
+            Ok(message) => message,
+            Err(failed) => return self.failed(&failed).map(|()| 0),
+        };
+        let lane = self
+            .stream_of(message.topic())
+            .zip(u16::try_from(message.partition()).ok());
+        let Some((stream, partition)) = lane else {
+            return Ok(0);
+        };
+        if !self.lanes.contains_key(&(partition, stream)) {
+            return Ok(0);
+        }
+        let mut record = read(&message, stream, partition);
+        let wanted = self.look_up(&mut record);
+        let size = record.size();
+        let Some(lane) = self.lanes.get_mut(&(partition, stream)) else {
+            return Ok(0);
+        };
+        if lane.waiting.is_empty() && wanted.is_none() {
+            chunks.push(lane.token, record);
+            return Ok(size);
+        }
+        let first_to_wait = lane.waiting.is_empty();
+        lane.waiting.push_back(record);
+        if let (true, Some(id)) = (first_to_wait, wanted) {
+            self.hold(partition, stream);
+            self.ask_registry(id);
+        }
+        Ok(size)
+    }
+
+    /// Sets the record's schema if it is known, or else answers the id to ask for.
+    fn look_up(&mut self, record: &mut Record) -> Option<u32> {
+        let SchemaLookup::NoSuchId(id) = record.schema else {
+            return None;
+        };
+        if let Some(writer) = self.known.get(&id) {
+            record.schema = SchemaLookup::Known(Arc::clone(writer));
+            return None;
+        }
+        let Some(writer) = self.registry.writer(id) else {
+            return Some(id);
+        };
+        record.schema = SchemaLookup::Known(Arc::clone(&writer));
+        self.known.insert(id, writer);
+        None
+    }
+
+    fn ask_registry(&self, id: u32) {
+        let registry = Arc::clone(&self.registry);
+        self.lookups
+            .push(async move { (id, registry.resolve(id).await) }.boxed());
+    }
+
+    /// Goes on with the lanes that waited for this id.
+    fn learned(&mut self, id: u32, lookup: SchemaLookup) {
+        if let SchemaLookup::Known(writer) = &lookup {
+            self.known.insert(id, Arc::clone(writer));
+        }
+        let waited: Vec<(u16, Stream)> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.wants() == Some(id))
+            .map(|(place, _)| *place)
+            .collect();
+        for place in waited {
+            self.go_on(place, id, &lookup);
+        }
+    }
+
+    fn go_on(&mut self, (partition, stream): (u16, Stream), id: u32, lookup: &SchemaLookup) {
+        let Some(lane) = self.lanes.get_mut(&(partition, stream)) else {
+            return;
+        };
+        let token = lane.token;
+        let mut waiting = std::mem::take(&mut lane.waiting);
+        let mut records = Vec::with_capacity(waiting.len());
+        let mut wanted = None;
+        while let Some(mut record) = waiting.pop_front() {
+            match self.look_up(&mut record) {
+                None => records.push(record),
+                Some(same) if same == id => {
+                    record.schema = lookup.clone();
+                    records.push(record);
+                }
+                Some(other) => {
+                    wanted = Some(other);
+                    waiting.push_front(record);
+                    break;
+                }
+            }
+        }
+        if let Some(lane) = self.lanes.get_mut(&(partition, stream)) {
+            lane.waiting = waiting;
+        }
+        self.hand_over(vec![Chunk {
+            partition,
+            stream,
+            token,
+            records,
+        }]);
+        match wanted {
+            Some(other) => self.ask_registry(other),
+            None => self.flow(partition, stream),
+        }
+    }
+
+    fn hand_over(&mut self, chunks: Vec<Chunk>) {
+        self.ready.extend(chunks.into_iter().map(
+            |Chunk {
+                 partition,
+                 stream,
+                 token,
+                 records,
+             }| {
+                Fetched::Records {
+                    partition,
+                    stream,
+                    token,
+                    records,
+                }
+            },
+        ));
+    }
+
+    /// An error instead of a message.
+    fn failed(&self, failed: &KafkaError) -> Result<(), Refusal> {
+        let group = self.group.clone();
+        match failed {
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
+                Err(Refusal::OffsetsGone {
+                    group,
+                    topic: self.topics.data.clone(),
+                })
+            }
+            KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
+                Err(Refusal::InstanceTaken { group })
+            }
+            KafkaError::MessageConsumptionFatal(code) => Err(Refusal::ConsumerFailed {
+                group,
+                code: code.to_string(),
+            }),
+            // librdkafka tries again by itself.
+            passing => {
+                debug!(group, %passing, "fetching is disturbed");
+                Ok(())
+            }
+        }
+    }
+
+    fn set_paused(&mut self, partition: u16, stream: Stream, paused: bool) -> Result<(), Error> {
+        let Some(lane) = self.lanes.get_mut(&(partition, stream)) else {
+            return Ok(());
+        };
+        let flowed = lane.flows();
+        lane.paused = paused;
+        match (flowed, lane.flows()) {
+            (true, false) => self.consumer.pause(&self.one_topic(partition, stream)),
+            (false, true) => self.consumer.resume(&self.one_topic(partition, stream)),
+            (true, true) | (false, false) => Ok(()),
+        }
+        .map_err(Error::kafka("pause or resume a partition"))
+    }
+
+    /// Stops a lane that waits for a schema, unless it is stopped already.
+    fn hold(&self, partition: u16, stream: Stream) {
+        if self
+            .lanes
+            .get(&(partition, stream))
+            .is_some_and(|lane| lane.paused)
+        {
+            return;
+        }
+        if let Err(failed) = self.consumer.pause(&self.one_topic(partition, stream)) {
+            // Harmless: what arrives waits in the lane.
+            warn!(group = self.group, partition, %failed, "a partition could not be paused");
+        }
+    }
+
+    /// Lets a lane flow whose schemas are known, if the engine has room.
+    fn flow(&self, partition: u16, stream: Stream) {
+        if !self
+            .lanes
+            .get(&(partition, stream))
+            .is_some_and(Lane::flows)
+        {
+            return;
+        }
+        if let Err(failed) = self.consumer.resume(&self.one_topic(partition, stream)) {
+            warn!(group = self.group, partition, %failed, "a partition could not be resumed");
+        }
+    }
+
+    fn commit_witnesses(&mut self, mode: CommitMode) {
+        self.witness_at = None;
+        if self.witnesses.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, (next, witness)) in self.witnesses.drain() {
+            let mut element = list.add_partition(&self.topics.data, i32::from(partition));
+            if element.set_offset(Offset::Offset(next)).is_ok() {
+                element.set_metadata(witness.to_string());
+            }
+        }
+        if let Err(failed) = self.consumer.commit(&list, mode) {
+            warn!(group = self.group, %failed, "group offsets were not committed");
+        }
+    }
+
+    fn one_topic(&self, partition: u16, stream: Stream) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(self.topics.of(stream), i32::from(partition));
+        list
+    }
+
+    fn both_topics(&self, partition: u16) -> TopicPartitionList {
+        let mut list = self.one_topic(partition, Stream::Data);
+        list.add_partition(self.topics.of(Stream::Control), i32::from(partition));
+        list
+    }
+
+    fn stream_of(&self, topic: &str) -> Option<Stream> {
+        [Stream::Data, Stream::Control]
+            .into_iter()
+            .find(|stream| self.topics.of(*stream) == topic)
+    }
+}
+
+impl Drop for Fetcher {
+    /// Leaves the group, which blocks until the broker knows (see [`Fetcher::close`]).
+    fn drop(&mut self) {
+        self.consumer.context().close();
+        self.lanes.clear();
+        // librdkafka closes a consumer only when nothing is assigned any more.
+        if let Err(failed) = self.answer_revocation() {
+            warn!(group = self.group, %failed, "partitions could not be let go");
+        }
+    }
+}
+
+/// Copies a message out of librdkafka. Until it is looked up, a framed record's schema is "no such id".
+pub(crate) fn read(message: &BorrowedMessage<'_>, stream: Stream, partition: u16) -> Record {
+    let (key, value) = (message.key(), message.payload());
+    let header = native::header(message, c"db");
+    // One allocation for the three.
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let mut copied = BytesMut::with_capacity(length(key) + length(header) + length(value));
+    let mut copy = |bytes: Option<&[u8]>| -> Option<Bytes> {
+        copied.extend_from_slice(bytes?);
+        Some(copied.split().freeze())
+    };
+    Record {
+        stream,
+        partition,
+        offset: message.offset(),
+        time: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or_default()),
+        key: copy(key),
+        header: copy(header),
+        value: copy(value),
+        schema: match value.map(unframe) {
+            Some(Ok((id, _))) => SchemaLookup::NoSuchId(id),
+            Some(Err(_)) | None => SchemaLookup::Unframed,
+        },
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

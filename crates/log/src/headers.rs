@@ -1,0 +1,151 @@
+//! The headers of a published record.
+
+use daybook_events::{HEADER_KEY, HeaderRef, Timestamp, TraceContext};
+use rdkafka::message::{Header, OwnedHeaders};
+use uuid::Uuid;
+
+/// Topics of the book itself, which others read too.
+const EVENTS_MARK: &str = ".events.";
+
+/// What the headers of one record are made of.
+pub(crate) struct Envelope<'a> {
+    /// Topic without prefix.
+    pub topic: &'a str,
+    /// Name of the part that publishes.
+    pub instance: &'a str,
+    pub type_name: &'a str,
+    pub message_id: Uuid,
+    pub time: Timestamp,
+    /// Value of the one header that our own readers read.
+    pub header: &'a [u8],
+}
+
+impl Envelope<'_> {
+    /// Our own header; on events topics also CloudEvents in binary mode and, when sampled, the trace.
+    pub fn headers(&self) -> OwnedHeaders {
+        if !self.topic.contains(EVENTS_MARK) {
+            return add(OwnedHeaders::new_with_capacity(1), HEADER_KEY, self.header);
+        }
+        let headers = [
+            (HEADER_KEY, self.header),
+            ("ce_specversion", b"1.0"),
+            ("ce_id", self.message_id.to_string().as_bytes()),
+            (
+                "ce_source",
+                format!("/daybook/{}", self.instance).as_bytes(),
+            ),
+            ("ce_type", self.type_name.as_bytes()),
+            ("ce_time", self.time.to_string().as_bytes()),
+            ("content-type", b"application/avro"),
+        ]
+        .into_iter()
+        .fold(
+            OwnedHeaders::new_with_capacity(8),
+            |headers, (key, value)| add(headers, key, value),
+        );
+        // The header was encoded by the engine; one that cannot be read has no trace to pass on.
+        let trace = HeaderRef::decode(self.header)
+            .ok()
+            .and_then(|header| header.trace);
+        match trace.filter(|trace| trace.sampled) {
+            Some(trace) => add(headers, "traceparent", traceparent(&trace).as_bytes()),
+            None => headers,
+        }
+    }
+}
+
+fn add(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
+    headers.insert(Header {
+        key,
+        value: Some(value),
+    })
+}
+
+/// W3C Trace Context, version 00, sampled.
+fn traceparent(trace: &TraceContext) -> String {
+    format!(
+        "00-{:032x}-{:016x}-01",
+        u128::from_be_bytes(trace.trace_id),
+        u64::from_be_bytes(trace.span_id)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Headers;
+
+    use super::*;
+
+    fn names(topic: &str, sampled: Option<bool>) -> Vec<String> {
+        let header = daybook_events::Header {
+            message_id: Uuid::from_u128(1),
+            shard: None,
+            correlation_id: Uuid::from_u128(1),
+            causation_id: None,
+            time: Timestamp(0),
+            actor: None,
+            tenant: None,
+            reply_to: None,
+            reply_for: None,
+            trace: sampled.map(|sampled| TraceContext {
+                trace_id: [1; 16],
+                span_id: [2; 8],
+                sampled,
+            }),
+            request_hash: None,
+        };
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes).unwrap();
+        let envelope = Envelope {
+            topic,
+            instance: "courses",
+            type_name: "daybook.learning.SeatReserved",
+            message_id: Uuid::from_u128(1),
+            time: Timestamp(0),
+            header: &bytes,
+        };
+        envelope
+            .headers()
+            .iter()
+            .map(|header| header.key.to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_command_has_one_header() {
+        assert_eq!(names("learning.course.commands.v1", Some(true)), ["db"]);
+    }
+
+    #[test]
+    fn an_event_is_a_cloud_event_and_carries_a_sampled_trace() {
+        let cloud = [
+            "db",
+            "ce_specversion",
+            "ce_id",
+            "ce_source",
+            "ce_type",
+            "ce_time",
+            "content-type",
+        ];
+        assert_eq!(names("learning.course.events.v1", Some(false)), cloud);
+        assert_eq!(
+            names("learning.course.events.v1", Some(true))
+                .last()
+                .unwrap(),
+            "traceparent"
+        );
+    }
+
+    #[test]
+    fn a_trace_is_written_as_w3c_wants_it() {
+        let trace = TraceContext {
+            trace_id: [0xab; 16],
+            span_id: [1; 8],
+            sampled: true,
+        };
+        assert_eq!(
+            traceparent(&trace),
+            "00-abababababababababababababababab-0101010101010101-01"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! The two things that rdkafka does not wrap. All unsafe code of the log is in this file.
+#![expect(
+    unsafe_code,
+    reason = "rdkafka wraps neither DescribeTopics nor the lookup of one header by name"
+)]
+
+use std::ffi::{CStr, CString, c_char};
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::bindings as sys;
+use rdkafka::client::Client;
+use rdkafka::error::{IsError, KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
+use uuid::Uuid;
+
+/// The value of a record's last header called `name`.
+///
+/// rdkafka's own iteration panics on a header whose *name* is not UTF-8, which anybody may publish; this looks only at the one
+/// that is asked for.
+pub(crate) fn header<'m>(message: &'m BorrowedMessage<'_>, name: &CStr) -> Option<&'m [u8]> {
+    let mut headers = ptr::null_mut();
+    // SAFETY: the message is alive, and `headers` is only used while it is.
+    let found = unsafe { sys::rd_kafka_message_headers(message.ptr(), &mut headers) };
+    if found.is_error() {
+        return None;
+    }
+    let (mut value, mut size) = (ptr::null(), 0);
+    // SAFETY: `headers` was just set by librdkafka and belongs to the message.
+    let found =
+        unsafe { sys::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size) };
+    if found.is_error() || value.is_null() {
+        return None;
+    }
+    // SAFETY: librdkafka answers a pointer to `size` bytes that live as long as the message, to which the lifetime is bound.
+    Some(unsafe { std::slice::from_raw_parts(value.cast(), size) })
+}
+
+/// A topic as the brokers describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Description {
+    pub name: String,
+    /// `None`: there is no such topic.
+    pub topic: Option<(Uuid, usize)>,
+}
+
+/// Asks for ids and partition counts. Blocks up to `timeout`.
+pub(crate) fn describe_topics<C: ClientContext>(
+    client: &Client<C>,
+    names: &[String],
+    timeout: Duration,
+) -> KafkaResult<Vec<Description>> {
+    let names: Vec<CString> = names
+        .iter()
+        .map(|name| CString::new(name.as_str()))
+        .collect::<Result<_, _>>()?;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: every object made here is destroyed by its guard, in reverse order, after the last use; the event (and with it the
+    // result and descriptions read from it) lives until the end of the function; the client outlives all of them.
+    unsafe {
+        let topics = Owned(
+            sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
+            sys::rd_kafka_TopicCollection_destroy,
+        );
+        let options = Owned(
+            sys::rd_kafka_AdminOptions_new(
+                client.native_ptr(),
+                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            ),
+            sys::rd_kafka_AdminOptions_destroy,
+        );
+        let mut text = [0; 256];
+        let set = sys::rd_kafka_AdminOptions_set_request_timeout(
+            options.0,
+            timeout_ms,
+            text.as_mut_ptr(),
+            text.len(),
+        );
+        if set.is_error() {
+            return Err(KafkaError::AdminOpCreation(
+                CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned(),
+            ));
+        }
+        let queue = Owned(
+            sys::rd_kafka_queue_new(client.native_ptr()),
+            sys::rd_kafka_queue_destroy,
+        );
+        sys::rd_kafka_DescribeTopics(client.native_ptr(), topics.0, options.0, queue.0);
+        let event = Owned(
+            sys::rd_kafka_queue_poll(queue.0, timeout_ms),
+            sys::rd_kafka_event_destroy,
+        );
+        if event.0.is_null() {
+            return Err(KafkaError::AdminOp(
+                rdkafka::types::RDKafkaErrorCode::OperationTimedOut,
+            ));
+        }
+        let failed = sys::rd_kafka_event_error(event.0);
+        if failed.is_error() {
+            return Err(KafkaError::AdminOp(failed.into()));
+        }
+        read_descriptions(event.0)
+    }
+}
+
+/// # Safety
+/// `event` must be the result of `DescribeTopics` and outlive the call.
+unsafe fn read_descriptions(event: *mut sys::rd_kafka_event_t) -> KafkaResult<Vec<Description>> {
+    let mut count = 0;
+    // SAFETY: as the caller promises.
+    let topics = unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Err(KafkaError::Canceled);
+        }
+        let first = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
+        if count == 0 {
+            &[]
+        } else {
+            std::slice::from_raw_parts(first, count)
+        }
+    };
+    // SAFETY: the descriptions belong to the event.
+    topics
+        .iter()
+        .map(|topic| unsafe { read_description(*topic) })
+        .collect()
+}
+
+/// # Safety
+/// `topic` must point to a description that outlives the call.
+unsafe fn read_description(
+    topic: *const sys::rd_kafka_TopicDescription_t,
+) -> KafkaResult<Description> {
+    use sys::rd_kafka_resp_err_t::{
+        RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
+    };
+    // SAFETY: as the caller promises; name, error, id and partitions belong to the description.
+    unsafe {
+        let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic))
+            .to_string_lossy()
+            .into_owned();
+        match sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic)) {
+            RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => {
+                return Ok(Description { name, topic: None });
+            }
+            failed => return Err(KafkaError::AdminOp(failed.into())),
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
+        let id = Uuid::from_u64_pair(
+            sys::rd_kafka_Uuid_most_significant_bits(id).cast_unsigned(),
+            sys::rd_kafka_Uuid_least_significant_bits(id).cast_unsigned(),
+        );
+        let mut partitions = 0;
+        sys::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
+        Ok(Description {
+            name,
+            topic: Some((id, partitions)),
+        })
+    }
+}
+
+/// A native object and how it is destroyed.
+struct Owned<T>(*mut T, unsafe extern "C" fn(*mut T));
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: made by librdkafka, owned by this guard, destroyed once.
+            unsafe { (self.1)(self.0) }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Publishing for the shards of one part.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daybook_engine::Outgoing;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tracing::error;
+
+use crate::Settings;
+use crate::headers::Envelope;
+use crate::producer::{Handle, NotTaken, Outbound, Ticket};
+
+/// How soon a message is offered again after the queue was full.
+const FULL_RETRY: Duration = Duration::from_millis(10);
+/// How long a part publishes nothing after a message was refused outright (its topic is gone, say): the shard goes
+/// back and would otherwise offer it again at once, for ever.
+const REFUSED_RETRY: Duration = Duration::from_secs(1);
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// Of the part's input: which shard.
+    pub partition: u16,
+    pub attempt: u64,
+    pub seq: u64,
+    pub ok: bool,
+}
+
+/// Publishes what one part's shards have numbered, each shard's messages in the order in which they are handed over.
+pub struct Publisher {
+    settings: Settings,
+    handle: Arc<Handle>,
+    broken: watch::Receiver<u64>,
+    /// Name of the part.
+    instance: String,
+    sender: mpsc::UnboundedSender<Delivered>,
+    deliveries: mpsc::UnboundedReceiver<Delivered>,
+    /// Not yet taken by the producer; bounded by what the engine allows to be unacknowledged.
+    pending: VecDeque<Pending>,
+    retry_at: Option<Instant>,
+}
+
+struct Pending {
+    partition: u16,
+    attempt: u64,
+    message: Outgoing,
+}
+
+impl Publisher {
+    pub(crate) fn new(settings: &Settings, handle: &Arc<Handle>, instance: &str) -> Self {
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        Self {
+            settings: settings.clone(),
+            handle: Arc::clone(handle),
+            broken: handle.watch(),
+            instance: instance.to_owned(),
+            sender,
+            deliveries,
+            pending: VecDeque::new(),
+            retry_at: None,
+        }
+    }
+
+    /// Publishes messages of the shard in this order. Never blocks: what the producer can't take yet waits here. A later
+    /// attempt of a shard takes the place of what still waits of an earlier one.
+    pub fn publish(&mut self, partition: u16, attempt: u64, messages: Vec<Outgoing>) {
+        self.pending
+            .retain(|waiting| waiting.partition != partition || waiting.attempt == attempt);
+        self.pending
+            .extend(messages.into_iter().map(|message| Pending {
+                partition,
+                attempt,
+                message,
+            }));
+        self.offer();
+    }
+
+    /// Drops what still waits of a shard that is no longer ours.
+    pub fn forget(&mut self, partition: u16) {
+        self.pending
+            .retain(|waiting| waiting.partition != partition);
+    }
+
+    /// How many messages the producer has not taken yet.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The next acknowledgment, or failure. Also where waiting messages are offered again and a failed producer is
+    /// replaced, so somebody must always be waiting here. May be canceled.
+    pub async fn next(&mut self) -> Delivered {
+        loop {
+            let retry_at = self.retry_at;
+            tokio::select! {
+                delivered = self.deliveries.recv() => {
+                    return delivered.expect("this publisher holds a sender of its own channel");
+                }
+                changed = self.broken.changed() => {
+                    changed.expect("this publisher holds the producer that counts its failures");
+                    self.handle.replace_broken().await;
+                    self.offer();
+                }
+                () = sleep_until(retry_at) => {
+                    self.retry_at = None;
+                    self.offer();
+                }
+            }
+        }
+    }
+
+    /// Acknowledgments that are here already, at most `limit`.
+    pub fn ready(&mut self, limit: usize) -> Vec<Delivered> {
+        std::iter::from_fn(|| self.deliveries.try_recv().ok())
+            .take(limit)
+            .collect()
+    }
+
+    fn offer(&mut self) {
+        if self.retry_at.is_some() {
+            return;
+        }
+        while let Some(next) = self.pending.front() {
+            match self.send(next) {
+                Ok(()) => {
+                    self.pending.pop_front();
+                }
+                Err(NotTaken::Later) => {
+                    self.retry_at = Some(Instant::now() + FULL_RETRY);
+                    return;
+                }
+                Err(NotTaken::Never(code)) => {
+                    error!(
+                        part = self.instance, topic = %next.message.topic, partition = next.message.partition,
+                        seq = next.message.seq, %code, "a message was refused by the producer"
+                    );
+                    self.retry_at = Some(Instant::now() + REFUSED_RETRY);
+                    self.fail_front();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn fail_front(&mut self) {
+        if let Some(Pending {
+            partition,
+            attempt,
+            message,
+        }) = self.pending.pop_front()
+        {
+            let failed = Delivered {
+                partition,
+                attempt,
+                seq: message.seq,
+                ok: false,
+            };
+            self.sender
+                .send(failed)
+                .expect("this publisher holds the receiver of its own channel");
+        }
+    }
+
+    fn send(&self, pending: &Pending) -> Result<(), NotTaken> {
+        let Pending {
+            partition,
+            attempt,
+            message,
+        } = pending;
+        let envelope = Envelope {
+            topic: &message.topic,
+            instance: &self.instance,
+            type_name: &message.type_name,
+            message_id: message.message_id,
+            time: message.time,
+            header: &message.header,
+        };
+        let outbound = Outbound {
+            topic: &self.settings.wire(&message.topic),
+            partition: message.partition,
+            key: &message.key,
+            value: &message.value,
+            headers: envelope.headers(),
+            time_ms: message.time.millis(),
+        };
+        let delivered = Delivered {
+            partition: *partition,
+            attempt: *attempt,
+            seq: message.seq,
+            ok: false,
+        };
+        self.handle.send(
+            outbound,
+            Ticket::Shard {
+                to: self.sender.clone(),
+                delivered,
+            },
+        )
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,189 @@
+//! Reads a topic from somewhere: for people, and for checks of what stands in the log.
+
+use std::sync::Arc;
+
+use daybook_engine::{Record, SchemaLookup, Stream};
+use futures::stream::StreamExt;
+use hashbrown::HashMap;
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::time::Duration;
+
+use daybook_events::Timestamp;
+
+use crate::client::{Quiet, base};
+use crate::fetcher::read;
+use crate::{Admin, Error, Refusal, Registry, Settings};
+
+/// librdkafka wants a group name, though nothing is joined or committed.
+const GROUP: &str = "daybook-tail";
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Beginning,
+    End,
+    /// The first record not older than this.
+    Time(Timestamp),
+    /// This many records before the end of each partition.
+    Last(u32),
+}
+
+/// Reads all partitions of one topic.
+pub struct Tail {
+    consumer: StreamConsumer<Quiet>,
+    registry: Arc<Registry>,
+    /// Partitions that have not come to the end that they had at the beginning, and that end.
+    open: HashMap<u16, i64>,
+    follow: bool,
+}
+
+impl Tail {
+    pub(crate) async fn open(
+        settings: &Settings,
+        admin: &Admin,
+        registry: &Arc<Registry>,
+        topic: &str,
+        start: Start,
+        follow: bool,
+    ) -> Result<Self, Error> {
+        let seen = admin.describe(&[topic.to_owned()]).await?;
+        let Some(seen) = seen.first() else {
+            return Err(Refusal::TopicsMissing {
+                topics: vec![topic.to_owned()],
+            }
+            .into());
+        };
+        let consumer = consumer(settings)?;
+        let wire = settings.wire(topic);
+        let mut list = TopicPartitionList::new();
+        let mut open = HashMap::new();
+        for partition in 0..u16::try_from(seen.partitions).unwrap_or(u16::MAX) {
+            let ends = admin.ends(topic, partition).await?;
+            let from = match start {
+                Start::Beginning => ends.start,
+                Start::End => ends.end,
+                Start::Last(count) => (ends.end - i64::from(count)).max(ends.start),
+                Start::Time(time) => {
+                    first_since(&consumer, &wire, partition, time)?.unwrap_or(ends.end)
+                }
+            };
+            if from < ends.end {
+                open.insert(partition, ends.end);
+            }
+            list.add_partition_offset(&wire, i32::from(partition), Offset::Offset(from))
+                .map_err(Error::kafka("read a topic"))?;
+        }
+        consumer
+            .assign(&list)
+            .map_err(Error::kafka("read a topic"))?;
+        Ok(Self {
+            consumer,
+            registry: Arc::clone(registry),
+            open,
+            follow,
+        })
+    }
+
+    /// The next record, its schema looked up. `None`: everything was read that was there when it began (never, when
+    /// following). May be canceled.
+    ///
+    /// # Errors
+    /// When the log cannot be read on.
+    pub async fn next(&mut self) -> Result<Option<Record>, Error> {
+        loop {
+            if self.open.is_empty() && !self.follow {
+                return Ok(None);
+            }
+            let mut record = {
+                let message = match self.consumer.stream().next().await {
+                    Some(Ok(message)) => message,
+                    Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::PartitionEOF)))
+                    | None => continue,
+                    Some(Err(KafkaError::PartitionEOF(partition))) => {
+                        // Where the last offsets before the end hold no record, this is the only sign of it.
+                        self.open.retain(|open, _| i32::from(*open) != partition);
+                        continue;
+                    }
+                    Some(Err(failed)) if is_passing(&failed) => continue,
+                    Some(Err(failed)) => {
+                        return Err(Error::Kafka {
+                            during: "read a topic",
+                            source: failed,
+                        });
+                    }
+                };
+                let Ok(partition) = u16::try_from(message.partition()) else {
+                    continue;
+                };
+                read(&message, Stream::Data, partition)
+            };
+            if self
+                .open
+                .get(&record.partition)
+                .is_some_and(|end| record.offset + 1 >= *end)
+            {
+                self.open.remove(&record.partition);
+            }
+            if let SchemaLookup::NoSuchId(id) = record.schema
+                && let Some(writer) = self.registry.fetch(id).await?
+            {
+                record.schema = SchemaLookup::Known(writer);
+            }
+            return Ok(Some(record));
+        }
+    }
+}
+
+fn consumer(settings: &Settings) -> Result<StreamConsumer<Quiet>, Error> {
+    let consumer = base(settings)
+        .set("group.id", settings.wire(GROUP))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", "100")
+        .set("queued.max.messages.kbytes", "8192")
+        .create_with_context(Quiet)
+        .map_err(|refused| Refusal::Settings(refused.to_string()))?;
+    Ok(consumer)
+}
+
+/// A broker that comes back is waited for.
+fn is_passing(failed: &KafkaError) -> bool {
+    matches!(
+        failed,
+        KafkaError::MessageConsumption(
+            RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut
+        )
+    )
+}
+
+fn first_since(
+    consumer: &StreamConsumer<Quiet>,
+    topic: &str,
+    partition: u16,
+    time: Timestamp,
+) -> Result<Option<i64>, Error> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(
+        topic,
+        i32::from(partition),
+        Offset::Offset(time.millis().max(0)),
+    )
+    .map_err(Error::kafka("ask for an offset by time"))?;
+    let found = consumer
+        .offsets_for_times(list, ANSWER_TIMEOUT)
+        .map_err(Error::kafka("ask for an offset by time"))?;
+    let first = found.elements().first().map(|element| element.offset());
+    Ok(match first {
+        Some(Offset::Offset(offset)) => Some(offset),
+        _ => None,
+    })
+}
