@@ -32,11 +32,7 @@ impl Default for Drain {
 impl Drain {
     /// A drain that may take `limit` from when it begins.
     pub fn new(limit: Duration) -> Self {
-        Drain {
-            begun: CancellationToken::new(),
-            deadline: Arc::default(),
-            limit,
-        }
+        Drain { begun: CancellationToken::new(), deadline: Arc::default(), limit }
     }
 
     /// Begins; again does nothing.
@@ -81,9 +77,7 @@ impl Drain {
         let interrupt = received(signal(SignalKind::interrupt())?);
         let drain = self.clone();
         tokio::spawn(async move {
-            drain
-                .begin_at_first(stream::select(terminate, interrupt))
-                .await;
+            drain.begin_at_first(stream::select(terminate, interrupt)).await;
             tracing::warn!("second signal: ending at once");
             std::process::exit(EXIT_AT_ONCE);
         });
@@ -100,9 +94,7 @@ impl Drain {
 }
 
 fn received(signal: Signal) -> impl Stream<Item = ()> {
-    stream::unfold(signal, |mut signal| async move {
-        signal.recv().await.map(|()| ((), signal))
-    })
+    stream::unfold(signal, |mut signal| async move { signal.recv().await.map(|()| ((), signal)) })
 }
 
 #[cfg(test)]

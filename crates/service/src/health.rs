@@ -94,10 +94,7 @@ impl Check {
     fn set(&self, condition: Condition) {
         let now = self.health.clock.wall();
         let mut conditions = self.health.conditions();
-        if conditions
-            .get(&self.name)
-            .is_some_and(|(before, _)| *before == condition)
-        {
+        if conditions.get(&self.name).is_some_and(|(before, _)| *before == condition) {
             return;
         }
         let (check, output) = (&self.name, condition.output());
@@ -109,33 +106,19 @@ impl Check {
 impl Health {
     /// No checks yet.
     pub fn new(metrics: Metrics, drain: Drain, clock: Arc<dyn Clock>) -> Self {
-        Health {
-            conditions: Arc::default(),
-            metrics,
-            drain,
-            clock,
-        }
+        Health { conditions: Arc::default(), metrics, drain, clock }
     }
 
     /// The check `name`, starting if it is new. Names are of parts and dependencies (`postgres`, `courses`), bounded in number.
     pub fn check(&self, name: &str) -> Check {
         let now = self.clock.wall();
-        self.conditions()
-            .entry(name.to_owned())
-            .or_insert((Condition::Starting, now));
-        Check {
-            name: name.to_owned(),
-            health: self.clone(),
-        }
+        self.conditions().entry(name.to_owned()).or_insert((Condition::Starting, now));
+        Check { name: name.to_owned(), health: self.clone() }
     }
 
     /// Whether work may be sent here: every check works, and the process is not about to end.
     pub fn is_ready(&self) -> bool {
-        !self.drain.has_begun()
-            && self
-                .conditions()
-                .values()
-                .all(|(condition, _)| condition.is_ready())
+        !self.drain.has_begun() && self.conditions().values().all(|(condition, _)| condition.is_ready())
     }
 
     /// `/livez`, `/readyz`, `/readyz/{check}`, `/startupz`, `/health` and `/metrics`, to be merged into any server.
@@ -172,10 +155,7 @@ impl Health {
             .iter()
             .map(|(name, (condition, since))| (name.clone(), json!([entry(condition, *since)])))
             .collect();
-        let statuses: Vec<_> = conditions
-            .values()
-            .map(|(condition, _)| condition.status())
-            .collect();
+        let statuses: Vec<_> = conditions.values().map(|(condition, _)| condition.status()).collect();
         let status = if self.drain.has_begun() || statuses.contains(&"fail") {
             "fail"
         } else if statuses.contains(&"warn") {
@@ -193,9 +173,7 @@ impl Health {
 
     /// Entries are replaced whole, so a panic in between can't have broken one.
     fn conditions(&self) -> MutexGuard<'_, Conditions> {
-        self.conditions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -208,27 +186,16 @@ fn entry(condition: &Condition, since: SystemTime) -> Value {
 }
 
 fn told(well: bool, text: String) -> Response {
-    let status = if well {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
-    if health.is_ready() {
-        told(true, "ok\n".to_owned())
-    } else {
-        told(false, health.not_ready())
-    }
+    if health.is_ready() { told(true, "ok\n".to_owned()) } else { told(false, health.not_ready()) }
 }
 
 async fn readyz_of(State(health): State<Health>, Path(name): Path<String>) -> Response {
-    let condition = health
-        .conditions()
-        .get(&name)
-        .map(|(condition, _)| condition.clone());
+    let condition = health.conditions().get(&name).map(|(condition, _)| condition.clone());
     match condition {
         None => (StatusCode::NOT_FOUND, "no such check\n").into_response(),
         Some(condition) => {
@@ -239,24 +206,13 @@ async fn readyz_of(State(health): State<Health>, Path(name): Path<String>) -> Re
 }
 
 async fn startupz(State(health): State<Health>) -> Response {
-    if health.has_started() {
-        told(true, "ok\n".to_owned())
-    } else {
-        told(false, health.not_ready())
-    }
+    if health.has_started() { told(true, "ok\n".to_owned()) } else { told(false, health.not_ready()) }
 }
 
 async fn health(State(health): State<Health>) -> Response {
     let document = health.document();
-    let status = if document["status"] == "fail" {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
-    };
-    let headers = [
-        (header::CONTENT_TYPE, "application/health+json"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
+    let status = if document["status"] == "fail" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let headers = [(header::CONTENT_TYPE, "application/health+json"), (header::CACHE_CONTROL, "no-store")];
     (status, headers, document.to_string()).into_response()
 }
 

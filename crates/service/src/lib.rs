@@ -23,8 +23,6 @@ pub use telemetry::TraceParent;
 /// Installs the process-wide TLS implementation. Every HTTPS or TLS client needs it; calling it again does nothing.
 pub fn install_tls() {
     // The error means that one is installed already, which is all that is wanted.
-    let already_installed = rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err();
+    let already_installed = rustls::crypto::ring::default_provider().install_default().is_err();
     tracing::trace!(already_installed, "tls implementation is in place");
 }

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::process;
@@ -20,10 +19,8 @@ pub const SERIES_MAX: usize = 2000;
 pub const OTHER: &str = "other";
 
 /// Buckets in seconds, from half a millisecond (a commit) to five minutes (a slow saga).
-pub const SECONDS_BUCKETS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    60.0, 300.0,
-];
+pub const SECONDS_BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
 const PREFIX: &str = "daybook_";
 
@@ -77,10 +74,7 @@ pub struct Family<V, const LABELS: usize> {
 
 impl<V: Clone, const LABELS: usize> Clone for Family<V, LABELS> {
     fn clone(&self) -> Self {
-        Family {
-            vector: self.vector.clone(),
-            seen: Arc::clone(&self.seen),
-        }
+        Family { vector: self.vector.clone(), seen: Arc::clone(&self.seen) }
     }
 }
 
@@ -89,14 +83,10 @@ impl<B: MetricVecBuilder, const LABELS: usize> Family<MetricVec<B>, LABELS> {
     ///
     /// Values are codes and names from a fixed set; beyond [`SERIES_MAX`] combinations it answers the series [`OTHER`].
     pub fn with(&self, values: [&str; LABELS]) -> B::M {
-        let values = if self.has_room(values) {
-            values
-        } else {
-            [OTHER; LABELS]
-        };
-        self.vector.get_metric_with_label_values(&values).expect(
-            "the only possible error is another number of labels, and the type says how many",
-        )
+        let values = if self.has_room(values) { values } else { [OTHER; LABELS] };
+        self.vector
+            .get_metric_with_label_values(&values)
+            .expect("the only possible error is another number of labels, and the type says how many")
     }
 
     fn has_room(&self, values: [&str; LABELS]) -> bool {
@@ -128,16 +118,8 @@ impl Metrics {
     pub fn new() -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let process = ProcessMetrics::register(&registry)?;
-        let metrics = Metrics {
-            registry,
-            families: Arc::default(),
-            process,
-        };
-        let build = metrics.gauge(
-            "daybook_build_info",
-            "The running build; always 1.",
-            ["version"],
-        )?;
+        let metrics = Metrics { registry, families: Arc::default(), process };
+        let build = metrics.gauge("daybook_build_info", "The running build; always 1.", ["version"])?;
         build.with([env!("CARGO_PKG_VERSION")]).set(1);
         Ok(metrics)
     }
@@ -192,14 +174,9 @@ impl Metrics {
         V: Collector + Clone + Send + 'static,
     {
         if !name.starts_with(PREFIX) && name != LAG {
-            return Err(MetricsError::Prefix {
-                name: name.to_owned(),
-            });
+            return Err(MetricsError::Prefix { name: name.to_owned() });
         }
-        let invalid = |source| MetricsError::Invalid {
-            name: name.to_owned(),
-            source,
-        };
+        let invalid = |source| MetricsError::Invalid { name: name.to_owned(), source };
         let vector = build().map_err(invalid)?;
         let mut families = lock(&self.families);
         if let Some(existing) = families.get(name) {
@@ -207,17 +184,10 @@ impl Metrics {
                 .downcast_ref::<Family<V, LABELS>>()
                 .filter(|existing| label_names(&existing.vector) == label_names(&vector))
                 .cloned()
-                .ok_or_else(|| MetricsError::Different {
-                    name: name.to_owned(),
-                });
+                .ok_or_else(|| MetricsError::Different { name: name.to_owned() });
         }
-        self.registry
-            .register(Box::new(vector.clone()))
-            .map_err(invalid)?;
-        let family = Family {
-            vector,
-            seen: Arc::default(),
-        };
+        self.registry.register(Box::new(vector.clone())).map_err(invalid)?;
+        let family = Family { vector, seen: Arc::default() };
         families.insert(name.to_owned(), Box::new(family.clone()));
         Ok(family)
     }
@@ -228,17 +198,13 @@ impl Metrics {
     /// When a metric can't be encoded.
     pub fn render(&self) -> Result<String, MetricsError> {
         self.process.refresh();
-        TextEncoder::new()
-            .encode_to_string(&self.registry.gather())
-            .map_err(MetricsError::Rendering)
+        TextEncoder::new().encode_to_string(&self.registry.gather()).map_err(MetricsError::Rendering)
     }
 }
 
 fn label_names(collector: &impl Collector) -> Vec<&[String]> {
     let descriptions = collector.desc().into_iter();
-    descriptions
-        .map(|description| description.variable_labels.as_slice())
-        .collect()
+    descriptions.map(|description| description.variable_labels.as_slice()).collect()
 }
 
 /// A panic while it was held can't have broken a map or set of finished entries.
@@ -260,29 +226,16 @@ impl ProcessMetrics {
         let gauge = |name: &str, help: &str| {
             let made = Gauge::new(name, help);
             made.and_then(|gauge| registry.register(Box::new(gauge.clone())).map(|()| gauge))
-                .map_err(|source| MetricsError::Invalid {
-                    name: name.to_owned(),
-                    source,
-                })
+                .map_err(|source| MetricsError::Invalid { name: name.to_owned(), source })
         };
         let unreadable = "daybook_process_unreadable_total";
         Ok(ProcessMetrics {
-            cpu_seconds: gauge(
-                "daybook_process_cpu_seconds_total",
-                "Processor time used, in seconds.",
-            )?,
+            cpu_seconds: gauge("daybook_process_cpu_seconds_total", "Processor time used, in seconds.")?,
             resident_bytes: gauge("daybook_process_resident_bytes", "Memory in use, in bytes.")?,
             open_files: gauge("daybook_process_open_files", "Open files and sockets.")?,
             unreadable: IntCounter::new(unreadable, "How often /proc could not be read.")
-                .and_then(|counter| {
-                    registry
-                        .register(Box::new(counter.clone()))
-                        .map(|()| counter)
-                })
-                .map_err(|source| MetricsError::Invalid {
-                    name: unreadable.to_owned(),
-                    source,
-                })?,
+                .and_then(|counter| registry.register(Box::new(counter.clone())).map(|()| counter))
+                .map_err(|source| MetricsError::Invalid { name: unreadable.to_owned(), source })?,
         })
     }
 
@@ -308,55 +261,28 @@ mod tests {
     #[test]
     fn the_same_metric_asked_for_twice_is_one() {
         let metrics = Metrics::new().unwrap();
-        let first = metrics
-            .counter("daybook_applied_total", "Applied.", ["consumer"])
-            .unwrap();
-        let second = metrics
-            .counter("daybook_applied_total", "Applied.", ["consumer"])
-            .unwrap();
+        let first = metrics.counter("daybook_applied_total", "Applied.", ["consumer"]).unwrap();
+        let second = metrics.counter("daybook_applied_total", "Applied.", ["consumer"]).unwrap();
         first.with(["courses"]).inc();
         second.with(["courses"]).inc_by(2);
         let text = metrics.render().unwrap();
-        assert!(
-            text.contains("daybook_applied_total{consumer=\"courses\"} 3"),
-            "{text}"
-        );
+        assert!(text.contains("daybook_applied_total{consumer=\"courses\"} 3"), "{text}");
     }
 
     #[test]
     fn a_metric_is_refused_under_a_foreign_name_or_with_other_labels() {
         let metrics = Metrics::new().unwrap();
-        metrics
-            .counter("daybook_applied_total", "Applied.", ["consumer"])
-            .unwrap();
-        assert!(
-            metrics
-                .counter("applied_total", "Applied.", ["consumer"])
-                .is_err()
-        );
-        assert!(
-            metrics
-                .counter("daybook_applied_total", "Applied.", ["topic"])
-                .is_err()
-        );
-        assert!(
-            metrics
-                .gauge("daybook_applied_total", "Applied.", ["consumer"])
-                .is_err()
-        );
-        assert!(
-            metrics
-                .gauge("kafka_consumergroup_lag", "Lag.", ["group"])
-                .is_ok()
-        );
+        metrics.counter("daybook_applied_total", "Applied.", ["consumer"]).unwrap();
+        assert!(metrics.counter("applied_total", "Applied.", ["consumer"]).is_err());
+        assert!(metrics.counter("daybook_applied_total", "Applied.", ["topic"]).is_err());
+        assert!(metrics.gauge("daybook_applied_total", "Applied.", ["consumer"]).is_err());
+        assert!(metrics.gauge("kafka_consumergroup_lag", "Lag.", ["group"]).is_ok());
     }
 
     #[test]
     fn series_beyond_the_bound_are_counted_together() {
         let metrics = Metrics::new().unwrap();
-        let counters = metrics
-            .counter("daybook_seen_total", "Seen.", ["what"])
-            .unwrap();
+        let counters = metrics.counter("daybook_seen_total", "Seen.", ["what"]).unwrap();
         for number in 0..SERIES_MAX + 5 {
             counters.with([&number.to_string()]).inc();
         }

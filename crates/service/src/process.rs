@@ -35,9 +35,7 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 }
 
 fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * BYTES_PER_KIB)
 }
@@ -54,10 +52,7 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_bytes() {
-        assert_eq!(
-            resident_bytes("Name:\tx\nVmRSS:\t    12 kB\n"),
-            Some(12_288)
-        );
+        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    12 kB\n"), Some(12_288));
         assert_eq!(resident_bytes("Name:\tx\n"), None);
     }
 }

@@ -48,11 +48,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            max_connections: 256,
-            header_timeout: HEADER_TIMEOUT,
-            body_timeout: Duration::from_secs(30),
-        }
+        Limits { max_connections: 256, header_timeout: HEADER_TIMEOUT, body_timeout: Duration::from_secs(30) }
     }
 }
 
@@ -73,12 +69,7 @@ impl From<&settings::Http> for Limits {
 ///
 /// # Errors
 /// None: what goes wrong with one connection is that connection's end.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    limits: Limits,
-    drain: Drain,
-) -> Result<(), Infallible> {
+pub async fn serve(listener: TcpListener, router: Router, limits: Limits, drain: Drain) -> Result<(), Infallible> {
     let router = router.layer(RequestBodyDeadlineLayer::new(limits.body_timeout));
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let mut connections = JoinSet::new();
@@ -107,10 +98,7 @@ async fn next(
     drain: &Drain,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let accepted = async {
-        let permit = Arc::clone(permits)
-            .acquire_owned()
-            .await
-            .expect("this semaphore is never closed");
+        let permit = Arc::clone(permits).acquire_owned().await.expect("this semaphore is never closed");
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => return (stream, peer, permit),
@@ -128,13 +116,7 @@ async fn next(
     }
 }
 
-async fn converse(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    limits: &Limits,
-    drain: &Drain,
-) {
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, limits: &Limits, drain: &Drain) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "connection without nodelay");
     }

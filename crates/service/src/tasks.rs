@@ -46,10 +46,7 @@ struct State {
 impl Tasks {
     /// No tasks yet.
     pub fn new(drain: Drain) -> Self {
-        Tasks {
-            drain,
-            state: Arc::default(),
-        }
+        Tasks { drain, state: Arc::default() }
     }
 
     /// Starts `work`, which should return soon after the drain begins.
@@ -143,11 +140,7 @@ mod tests {
     async fn a_task_that_does_not_end_is_aborted_when_the_time_is_up() {
         let drain = Drain::new(Duration::from_millis(50));
         let tasks = Tasks::new(drain.clone());
-        tasks.spawn(
-            "hangs",
-            OnFailure::EndProcess,
-            std::future::pending::<Result<(), Infallible>>(),
-        );
+        tasks.spawn("hangs", OnFailure::EndProcess, std::future::pending::<Result<(), Infallible>>());
         drain.begin("test");
         let ended = tasks.finish().await.unwrap_err();
         assert_eq!((ended.failed.len(), ended.unfinished), (0, 1));

@@ -31,17 +31,13 @@ pub struct OsAmbient {
 
 impl Default for OsAmbient {
     fn default() -> Self {
-        OsAmbient {
-            origin: Instant::now(),
-        }
+        OsAmbient { origin: Instant::now() }
     }
 }
 
 impl Ambient for OsAmbient {
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), RandomnessUnavailable> {
-        getrandom::fill(bytes).map_err(|error| RandomnessUnavailable {
-            reason: error.to_string(),
-        })
+        getrandom::fill(bytes).map_err(|error| RandomnessUnavailable { reason: error.to_string() })
     }
 
     fn elapsed(&self) -> Duration {

@@ -62,11 +62,7 @@ impl Cache {
                 return;
             }
             self.by_expiry.pop_front();
-            if self
-                .entries
-                .get(&owner)
-                .is_some_and(|entry| entry.expires == expires)
-            {
+            if self.entries.get(&owner).is_some_and(|entry| entry.expires == expires) {
                 self.entries.remove(&owner);
             }
         }
@@ -94,11 +90,7 @@ mod tests {
         assert!(cache.get(owner(1), START + CACHE_LIFETIME / 2).is_some());
         assert!(cache.get(owner(1), START + CACHE_LIFETIME).is_none());
         cache.insert(owner(2), key(), START + CACHE_LIFETIME);
-        assert_eq!(
-            cache.entries.len(),
-            1,
-            "the expired key must not stay in memory"
-        );
+        assert_eq!(cache.entries.len(), 1, "the expired key must not stay in memory");
     }
 
     #[test]

@@ -37,9 +37,7 @@ pub enum Error {
         label: String,
     },
     /// A data key is wrapped by a master key that the settings don't have.
-    #[error(
-        "the data key of {owner} is wrapped by master key `{master_key}`: add it to the vault's master keys"
-    )]
+    #[error("the data key of {owner} is wrapped by master key `{master_key}`: add it to the vault's master keys")]
     UnknownMasterKey {
         /// Whose data key it is.
         owner: Uuid,

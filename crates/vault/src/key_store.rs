@@ -27,10 +27,7 @@ pub struct WrappedKey {
 
 impl fmt::Debug for WrappedKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("WrappedKey")
-            .field("master_key", &self.master_key)
-            .finish_non_exhaustive()
+        formatter.debug_struct("WrappedKey").field("master_key", &self.master_key).finish_non_exhaustive()
     }
 }
 
@@ -71,10 +68,7 @@ pub struct InMemoryKeyStore {
 }
 
 impl InMemoryKeyStore {
-    fn with_keys<'a, T: Send + 'a>(
-        &self,
-        work: impl FnOnce(&mut HashMap<Uuid, StoredKey>) -> T,
-    ) -> KeyFuture<'a, T> {
+    fn with_keys<'a, T: Send + 'a>(&self, work: impl FnOnce(&mut HashMap<Uuid, StoredKey>) -> T) -> KeyFuture<'a, T> {
         let answer = work(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner));
         Box::pin(std::future::ready(Ok(answer)))
     }
@@ -90,12 +84,7 @@ impl KeyStore for InMemoryKeyStore {
     }
 
     fn erase(&self, owner: Uuid) -> KeyFuture<'_, bool> {
-        self.with_keys(|keys| {
-            matches!(
-                keys.insert(owner, StoredKey::Erased),
-                Some(StoredKey::Present(_))
-            )
-        })
+        self.with_keys(|keys| matches!(keys.insert(owner, StoredKey::Erased), Some(StoredKey::Present(_))))
     }
 
     fn replace(&self, owner: Uuid, old: WrappedKey, new: WrappedKey) -> KeyFuture<'_, bool> {

@@ -24,14 +24,10 @@ const WRAP_CONTEXT: &[u8] = b"daybook data key 1";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MasterKeyError {
     /// No key at all.
-    #[error(
-        "no master key: give at least one as \"id:key\", the key being 32 random bytes in base64"
-    )]
+    #[error("no master key: give at least one as \"id:key\", the key being 32 random bytes in base64")]
     None,
     /// More than [`MASTER_KEYS_MAX`].
-    #[error(
-        "{found} master keys are too many: at most {MASTER_KEYS_MAX}; rewrap, then drop the oldest"
-    )]
+    #[error("{found} master keys are too many: at most {MASTER_KEYS_MAX}; rewrap, then drop the oldest")]
     TooMany {
         /// How many there are.
         found: usize,
@@ -43,17 +39,13 @@ pub enum MasterKeyError {
         position: usize,
     },
     /// An id with other characters, or too long, or empty.
-    #[error(
-        "the id of master key number {position} must be 1 to {ID_MAX_BYTES} of a-z, 0-9 and '-'"
-    )]
+    #[error("the id of master key number {position} must be 1 to {ID_MAX_BYTES} of a-z, 0-9 and '-'")]
     BadId {
         /// Counted from 1.
         position: usize,
     },
     /// Not base64.
-    #[error(
-        "master key `{id}` is not base64: 32 random bytes give 44 characters, the last of them '='"
-    )]
+    #[error("master key `{id}` is not base64: 32 random bytes give 44 characters, the last of them '='")]
     NotBase64 {
         /// The key's id.
         id: String,
@@ -86,10 +78,7 @@ pub struct MasterKeys {
 
 impl std::fmt::Debug for MasterKeys {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_list()
-            .entries(self.keys.iter().map(|master| &master.id))
-            .finish()
+        formatter.debug_list().entries(self.keys.iter().map(|master| &master.id)).finish()
     }
 }
 
@@ -103,9 +92,7 @@ impl MasterKeys {
             return Err(MasterKeyError::None);
         }
         if entries.len() > MASTER_KEYS_MAX {
-            return Err(MasterKeyError::TooMany {
-                found: entries.len(),
-            });
+            return Err(MasterKeyError::TooMany { found: entries.len() });
         }
         let mut keys: Vec<MasterKey> = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
@@ -124,19 +111,14 @@ impl MasterKeys {
     }
 
     fn wrapping(&self) -> &MasterKey {
-        self.keys
-            .first()
-            .expect("parse refuses an empty list, and nothing removes a key")
+        self.keys.first().expect("parse refuses an empty list, and nothing removes a key")
     }
 
     pub(crate) fn wrap(&self, owner: Uuid, data_key: &Key, nonce: [u8; NONCE_BYTES]) -> WrappedKey {
         let master = self.wrapping();
         let mut bytes = nonce.to_vec();
         bytes.extend(encrypt(&master.key, nonce, &context(owner), &**data_key));
-        WrappedKey {
-            master_key: master.id.clone(),
-            bytes,
-        }
+        WrappedKey { master_key: master.id.clone(), bytes }
     }
 
     pub(crate) fn unwrap(&self, owner: Uuid, wrapped: &WrappedKey) -> Result<Key, Error> {
@@ -144,14 +126,9 @@ impl MasterKeys {
             .keys
             .iter()
             .find(|master| master.id == wrapped.master_key)
-            .ok_or_else(|| Error::UnknownMasterKey {
-                owner,
-                master_key: wrapped.master_key.clone(),
-            })?;
-        unwrap_with(&master.key, owner, &wrapped.bytes).ok_or_else(|| Error::WrongMasterKey {
-            owner,
-            master_key: wrapped.master_key.clone(),
-        })
+            .ok_or_else(|| Error::UnknownMasterKey { owner, master_key: wrapped.master_key.clone() })?;
+        unwrap_with(&master.key, owner, &wrapped.bytes)
+            .ok_or_else(|| Error::WrongMasterKey { owner, master_key: wrapped.master_key.clone() })
     }
 }
 
@@ -176,23 +153,14 @@ fn into_key(bytes: &[u8]) -> Option<Key> {
 }
 
 fn parse_entry(position: usize, entry: &str) -> Result<MasterKey, MasterKeyError> {
-    let (id, encoded) = entry
-        .split_once(':')
-        .ok_or(MasterKeyError::NoId { position })?;
+    let (id, encoded) = entry.split_once(':').ok_or(MasterKeyError::NoId { position })?;
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if id.is_empty() || id.len() > ID_MAX_BYTES || !id.bytes().all(allowed) {
         return Err(MasterKeyError::BadId { position });
     }
-    let decoded = STANDARD
-        .decode(encoded.trim())
-        .map_err(|_| MasterKeyError::NotBase64 { id: id.to_owned() })?;
+    let decoded = STANDARD.decode(encoded.trim()).map_err(|_| MasterKeyError::NotBase64 { id: id.to_owned() })?;
     let decoded = Zeroizing::new(decoded);
-    let key = into_key(&decoded).ok_or_else(|| MasterKeyError::BadLength {
-        id: id.to_owned(),
-        found_bytes: decoded.len(),
-    })?;
-    Ok(MasterKey {
-        id: id.to_owned(),
-        key,
-    })
+    let key = into_key(&decoded)
+        .ok_or_else(|| MasterKeyError::BadLength { id: id.to_owned(), found_bytes: decoded.len() })?;
+    Ok(MasterKey { id: id.to_owned(), key })
 }

@@ -36,16 +36,8 @@ pub(crate) type Key = Zeroizing<[u8; KEY_BYTES]>;
 pub(crate) struct NotAuthentic;
 
 /// Nonce in front, then ciphertext and tag.
-pub(crate) fn encrypt(
-    key: &Key,
-    nonce: [u8; NONCE_BYTES],
-    associated: &[u8],
-    plaintext: &[u8],
-) -> Vec<u8> {
-    let payload = Payload {
-        msg: plaintext,
-        aad: associated,
-    };
+pub(crate) fn encrypt(key: &Key, nonce: [u8; NONCE_BYTES], associated: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let payload = Payload { msg: plaintext, aad: associated };
     Aes256Gcm::new((&**key).into())
         .encrypt(&nonce.into(), payload)
         .expect("AES-GCM takes up to 64 GiB, and every caller bounds its plaintext far below")
@@ -58,13 +50,8 @@ pub(crate) fn decrypt(
     associated: &[u8],
     ciphertext: &[u8],
 ) -> Result<Vec<u8>, NotAuthentic> {
-    let payload = Payload {
-        msg: ciphertext,
-        aad: associated,
-    };
-    Aes256Gcm::new((&**key).into())
-        .decrypt(&nonce.into(), payload)
-        .map_err(|_| NotAuthentic)
+    let payload = Payload { msg: ciphertext, aad: associated };
+    Aes256Gcm::new((&**key).into()).decrypt(&nonce.into(), payload).map_err(|_| NotAuthentic)
 }
 
 /// A sealed value taken apart, not yet opened.
@@ -77,53 +64,29 @@ pub(crate) struct Parts<'a> {
 impl<'a> Parts<'a> {
     pub(crate) fn split(sealed: &'a Sealed) -> Result<Self, Error> {
         let malformed = |reason| Error::Malformed { reason };
-        let (version, rest) = sealed
-            .as_bytes()
-            .split_first()
-            .ok_or(malformed("it is empty"))?;
+        let (version, rest) = sealed.as_bytes().split_first().ok_or(malformed("it is empty"))?;
         if *version != VERSION {
             return Err(malformed("its format version is unknown to this release"));
         }
-        let (owner, rest) = rest
-            .split_first_chunk::<OWNER_BYTES>()
-            .ok_or(malformed("it ends within the owner"))?;
-        let (nonce, ciphertext) = rest
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(malformed("it ends within the nonce"))?;
+        let (owner, rest) = rest.split_first_chunk::<OWNER_BYTES>().ok_or(malformed("it ends within the owner"))?;
+        let (nonce, ciphertext) =
+            rest.split_first_chunk::<NONCE_BYTES>().ok_or(malformed("it ends within the nonce"))?;
         if ciphertext.len() < TAG_BYTES {
             return Err(malformed("it ends within the tag"));
         }
         if ciphertext.len() - TAG_BYTES > PLAINTEXT_MAX_BYTES {
             return Err(malformed("it is longer than anything that is sealed"));
         }
-        Ok(Parts {
-            owner: Uuid::from_bytes(*owner),
-            nonce: *nonce,
-            ciphertext,
-        })
+        Ok(Parts { owner: Uuid::from_bytes(*owner), nonce: *nonce, ciphertext })
     }
 
     pub(crate) fn open(&self, key: &Key, label: &str) -> Result<Vec<u8>, Error> {
-        decrypt(
-            key,
-            self.nonce,
-            &associated(self.owner, label),
-            self.ciphertext,
-        )
-        .map_err(|NotAuthentic| Error::NotAuthentic {
-            owner: self.owner,
-            label: label.to_owned(),
-        })
+        decrypt(key, self.nonce, &associated(self.owner, label), self.ciphertext)
+            .map_err(|NotAuthentic| Error::NotAuthentic { owner: self.owner, label: label.to_owned() })
     }
 }
 
-pub(crate) fn seal(
-    key: &Key,
-    owner: Uuid,
-    label: &str,
-    nonce: [u8; NONCE_BYTES],
-    plaintext: &[u8],
-) -> Sealed {
+pub(crate) fn seal(key: &Key, owner: Uuid, label: &str, nonce: [u8; NONCE_BYTES], plaintext: &[u8]) -> Sealed {
     let mut sealed = Vec::with_capacity(plaintext.len() + OVERHEAD_BYTES);
     sealed.push(VERSION);
     sealed.extend_from_slice(owner.as_bytes());

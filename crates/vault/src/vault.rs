@@ -30,22 +30,14 @@ pub struct Vault {
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Vault")
-            .field("masters", &self.masters)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Vault").field("masters", &self.masters).finish_non_exhaustive()
     }
 }
 
 impl Vault {
     /// A vault over `store`, whose data keys `masters` can unwrap.
     pub fn new(masters: MasterKeys, store: Arc<dyn KeyStore>, ambient: Arc<dyn Ambient>) -> Self {
-        Vault {
-            masters,
-            store,
-            ambient,
-            cache: Mutex::default(),
-        }
+        Vault { masters, store, ambient, cache: Mutex::default() }
     }
 
     /// Seals `plaintext` of `owner` for the field `label`, making the owner's data key if there is none yet.
@@ -58,9 +50,7 @@ impl Vault {
     /// randomness are out of reach.
     pub async fn seal(&self, owner: Uuid, label: &str, plaintext: &[u8]) -> Result<Sealed, Error> {
         if plaintext.len() > PLAINTEXT_MAX_BYTES {
-            return Err(Error::TooLarge {
-                found_bytes: plaintext.len(),
-            });
+            return Err(Error::TooLarge { found_bytes: plaintext.len() });
         }
         match self.key_for_sealing(owner).await? {
             Known::Key(key) => Ok(sealed::seal(&key, owner, label, self.nonce()?, plaintext)),
@@ -108,10 +98,7 @@ impl Vault {
     /// # Errors
     /// When a key can't be unwrapped, or the key store fails. What was rewrapped before stays so.
     pub async fn rewrap(&self, limit: usize) -> Result<usize, Error> {
-        let owners = self
-            .store
-            .not_wrapped_by(self.masters.newest(), limit)
-            .await?;
+        let owners = self.store.not_wrapped_by(self.masters.newest(), limit).await?;
         for owner in &owners {
             // Whoever replaced or erased it meanwhile was right as well: a lost race needs no second attempt here.
             if let StoredKey::Present(old) = self.store.load(*owner).await? {
@@ -150,8 +137,7 @@ impl Vault {
             StoredKey::Present(wrapped) => Known::Key(self.masters.unwrap(owner, wrapped)?),
             StoredKey::Erased => Known::Erased,
         };
-        self.cache()
-            .insert(owner, known.clone(), self.ambient.elapsed());
+        self.cache().insert(owner, known.clone(), self.ambient.elapsed());
         Ok(Some(known))
     }
 

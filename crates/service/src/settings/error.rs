@@ -12,10 +12,7 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Finding {
-            setting: setting.into(),
-            problem: problem.into(),
-        }
+        Finding { setting: setting.into(), problem: problem.into() }
     }
 
     pub(super) fn unnamed(problem: String) -> Self {
@@ -64,7 +61,5 @@ fn list(findings: &[Finding]) -> String {
         1 => "a setting is wrong:".to_owned(),
         many => format!("{many} settings are wrong:"),
     };
-    findings
-        .iter()
-        .fold(head, |text, finding| format!("{text}\n  {finding}"))
+    findings.iter().fold(head, |text, finding| format!("{text}\n  {finding}"))
 }

@@ -35,14 +35,8 @@ pub enum Section {
 
 impl Section {
     /// The sections that have settings without a default.
-    pub const ALL: [Section; 6] = [
-        Section::Log,
-        Section::Store,
-        Section::Vault,
-        Section::Auth,
-        Section::Payments,
-        Section::Mail,
-    ];
+    pub const ALL: [Section; 6] =
+        [Section::Log, Section::Store, Section::Vault, Section::Auth, Section::Payments, Section::Mail];
 
     /// The name in files and in error messages.
     pub fn name(self) -> &'static str {

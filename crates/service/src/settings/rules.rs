@@ -116,32 +116,22 @@ pub(super) fn check(table: &Table, needed: &[Section], findings: &mut Vec<Findin
     };
     for (setting, rule) in RULES {
         // What could not be read has its finding already; a second one would only confuse.
-        if findings
-            .iter()
-            .any(|finding| same_setting(&finding.setting, setting))
-        {
+        if findings.iter().any(|finding| same_setting(&finding.setting, setting)) {
             continue;
         }
         let Some(value) = lookup(table, setting) else {
             continue;
         };
         if !is_unset(value) {
-            findings.extend(
-                rule.problem(value)
-                    .map(|problem| Finding::new(*setting, problem)),
-            );
+            findings.extend(rule.problem(value).map(|problem| Finding::new(*setting, problem)));
         } else if is_needed(setting) {
             let problem = format!("is not set; it must be {}", rule.wanted());
             findings.push(Finding::new(*setting, problem));
         }
     }
     if needed.contains(&Section::Auth)
-        && ["auth.shared_secret", "auth.jwks_url"]
-            .iter()
-            .all(|setting| lookup(table, setting).is_none_or(is_unset))
-        && !findings
-            .iter()
-            .any(|finding| finding.setting.starts_with("auth.shared_secret"))
+        && ["auth.shared_secret", "auth.jwks_url"].iter().all(|setting| lookup(table, setting).is_none_or(is_unset))
+        && !findings.iter().any(|finding| finding.setting.starts_with("auth.shared_secret"))
     {
         let problem = "is not set, nor is auth.jwks_url; set one of the two";
         findings.push(Finding::new("auth.shared_secret", problem));
@@ -150,10 +140,7 @@ pub(super) fn check(table: &Table, needed: &[Section], findings: &mut Vec<Findin
 
 /// A finding may be about the setting, its variable or its file.
 fn same_setting(found: &str, setting: &str) -> bool {
-    let found = found
-        .to_ascii_lowercase()
-        .replace("daybook_", "")
-        .replacen("__", ".", 1);
+    let found = found.to_ascii_lowercase().replace("daybook_", "").replacen("__", ".", 1);
     found.strip_suffix("_file").unwrap_or(&found) == setting
 }
 
@@ -179,19 +166,13 @@ impl Rule {
             Rule::Prefix(separators) => is_prefix(text, separators),
             Rule::HostPorts => text.split(',').all(|part| is_host_port(part.trim())),
             Rule::SocketAddress => text.parse::<SocketAddr>().is_ok(),
-            Rule::IpAddresses => list(value)
-                .iter()
-                .all(|item| item.parse::<IpAddr>().is_ok()),
+            Rule::IpAddresses => list(value).iter().all(|item| item.parse::<IpAddr>().is_ok()),
             Rule::Url(schemes, _) => is_url(text, schemes),
             Rule::Origins => list(value).iter().all(|item| is_origin(item)),
             Rule::OneOf(choices) => choices.contains(&text),
             Rule::LogFilter => EnvFilter::try_new(text).is_ok(),
-            Rule::Range(from, to) => value
-                .as_integer()
-                .is_some_and(|number| (from..=to).contains(&number)),
-            Rule::Ratio => value
-                .as_float()
-                .is_some_and(|ratio| (0.0..=1.0).contains(&ratio)),
+            Rule::Range(from, to) => value.as_integer().is_some_and(|number| (from..=to).contains(&number)),
+            Rule::Ratio => value.as_float().is_some_and(|ratio| (0.0..=1.0).contains(&ratio)),
             Rule::AtLeastBytes(least) => text.len() as i64 >= least,
             Rule::Mailbox => is_mailbox(text),
         }
@@ -201,45 +182,33 @@ impl Rule {
     fn wanted(self) -> String {
         match self {
             Rule::AnyText => "given".to_owned(),
-            Rule::Prefix(separators) => format!(
-                "at most {PREFIX_MAX_BYTES} of a-z, 0-9 and {separators:?}, starting with a letter"
-            ),
-            Rule::HostPorts => {
-                "host:port, several separated by commas, such as 127.0.0.1:9092".to_owned()
+            Rule::Prefix(separators) => {
+                format!("at most {PREFIX_MAX_BYTES} of a-z, 0-9 and {separators:?}, starting with a letter")
             }
+            Rule::HostPorts => "host:port, several separated by commas, such as 127.0.0.1:9092".to_owned(),
             Rule::SocketAddress => "an IP address and a port, such as 127.0.0.1:8080".to_owned(),
             Rule::IpAddresses => "IP addresses, such as 10.0.0.7".to_owned(),
             Rule::Url(_, example) => format!("an address such as {example}"),
             Rule::Origins => "origins without a path, such as https://app.example.org".to_owned(),
             Rule::OneOf(choices) => choices.join(" or "),
             Rule::LogFilter => {
-                "a level, such as info, or levels by module, such as info,daybook_engine=debug"
-                    .to_owned()
+                "a level, such as info, or levels by module, such as info,daybook_engine=debug".to_owned()
             }
             Rule::Range(from, to) => format!("from {from} to {to}"),
             Rule::Ratio => "from 0 to 1".to_owned(),
             Rule::AtLeastBytes(least) => format!("at least {least} bytes long"),
-            Rule::MasterKeys => {
-                "at least one \"id:key\", the key being 32 random bytes in base64".to_owned()
-            }
+            Rule::MasterKeys => "at least one \"id:key\", the key being 32 random bytes in base64".to_owned(),
             Rule::Mailbox => "a sender, such as Daybook <no-reply@example.org>".to_owned(),
         }
     }
 }
 
 fn list(value: &Value) -> Vec<&str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn is_prefix(text: &str, separators: &str) -> bool {
-    let allowed = |letter: char| {
-        letter.is_ascii_lowercase() || letter.is_ascii_digit() || separators.contains(letter)
-    };
+    let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || separators.contains(letter);
     text.len() <= PREFIX_MAX_BYTES
         && text.starts_with(|letter: char| letter.is_ascii_lowercase())
         && text.chars().all(allowed)
@@ -268,9 +237,9 @@ fn is_mailbox(text: &str) -> bool {
         Some((_, rest)) => rest.strip_suffix('>').unwrap_or_default(),
         None => text,
     };
-    address.split_once('@').is_some_and(|(local, domain)| {
-        !local.is_empty() && !domain.is_empty() && !address.contains([' ', '<', '>'])
-    })
+    address
+        .split_once('@')
+        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !address.contains([' ', '<', '>']))
 }
 
 #[cfg(test)]
@@ -304,19 +273,11 @@ mod tests {
 
     #[test]
     fn every_needed_setting_is_told_at_once() {
-        let refused = Settings::load(&Sources::default(), &Section::ALL)
-            .unwrap_err()
-            .to_string();
+        let refused = Settings::load(&Sources::default(), &Section::ALL).unwrap_err().to_string();
         for (_, setting) in NEEDED {
-            assert!(
-                refused.contains(&format!("{setting}: is not set")),
-                "{refused}"
-            );
+            assert!(refused.contains(&format!("{setting}: is not set")), "{refused}");
         }
-        assert!(
-            refused.contains("auth.shared_secret: is not set, nor is auth.jwks_url"),
-            "{refused}"
-        );
+        assert!(refused.contains("auth.shared_secret: is not set, nor is auth.jwks_url"), "{refused}");
     }
 
     #[test]

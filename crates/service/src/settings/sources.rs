@@ -66,10 +66,7 @@ impl Sources {
 }
 
 /// The merged settings, with every field of the defaults present, of the default's type, and secret files read.
-pub(super) fn merge(
-    sources: &Sources,
-    findings: &mut Vec<Finding>,
-) -> Result<Table, SettingsError> {
+pub(super) fn merge(sources: &Sources, findings: &mut Vec<Finding>) -> Result<Table, SettingsError> {
     let mut merged = Merged::defaults(findings);
     if let Some(path) = &sources.file {
         merged.add_file(parse_file(path)?);
@@ -89,9 +86,7 @@ struct Merged<'a> {
 
 impl<'a> Merged<'a> {
     fn defaults(findings: &'a mut Vec<Finding>) -> Self {
-        let defaults: Table = DEFAULTS
-            .parse()
-            .expect("the embedded defaults are TOML: a test reads them");
+        let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are TOML: a test reads them");
         let mut values = BTreeMap::new();
         for (section, fields) in defaults {
             for (field, value) in fields.as_table().into_iter().flatten() {
@@ -144,10 +139,7 @@ impl<'a> Merged<'a> {
                 }
             }
         } else if rest.contains(FIELD_SEPARATOR) {
-            let problem = format!(
-                "there is no such setting{}",
-                self.suggestion(&setting, variable_name)
-            );
+            let problem = format!("there is no such setting{}", self.suggestion(&setting, variable_name));
             self.findings.push(Finding::new(name, problem));
         } else if let Some(meant) = self.meant_by(rest) {
             let problem = format!("there is no such setting; did you mean {meant}?");
@@ -160,17 +152,11 @@ impl<'a> Merged<'a> {
     /// The variable that differs from `rest` in underscores only.
     fn meant_by(&self, rest: &str) -> Option<String> {
         let letters = |text: &str| text.to_ascii_lowercase().replace(['_', '.'], "");
-        self.values
-            .keys()
-            .find(|known| letters(known) == letters(rest))
-            .map(|known| variable_name(known))
+        self.values.keys().find(|known| letters(known) == letters(rest)).map(|known| variable_name(known))
     }
 
     fn refuse_unknown(&mut self, setting: &str) {
-        let problem = format!(
-            "there is no such setting{}",
-            self.suggestion(setting, str::to_owned)
-        );
+        let problem = format!("there is no such setting{}", self.suggestion(setting, str::to_owned));
         self.findings.push(Finding::new(setting, problem));
     }
 
@@ -228,9 +214,7 @@ impl<'a> Merged<'a> {
             let Some((section, field)) = name.split_once('.') else {
                 continue;
             };
-            let section = table
-                .entry(section)
-                .or_insert_with(|| Value::Table(Table::new()));
+            let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(fields) = section {
                 fields.insert(field.to_owned(), value);
             }
@@ -249,9 +233,7 @@ pub(super) fn is_unset(value: &Value) -> bool {
 }
 
 fn is_list_of_texts(value: &Value) -> bool {
-    value
-        .as_array()
-        .is_none_or(|items| items.iter().all(Value::is_str))
+    value.as_array().is_none_or(|items| items.iter().all(Value::is_str))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -283,17 +265,12 @@ fn texts<'t>(items: impl Iterator<Item = &'t str>) -> Value {
 }
 
 fn variable_name(setting: &str) -> String {
-    let name = setting
-        .to_ascii_uppercase()
-        .replacen('.', FIELD_SEPARATOR, 1);
+    let name = setting.to_ascii_uppercase().replacen('.', FIELD_SEPARATOR, 1);
     format!("{VARIABLE_PREFIX}{name}")
 }
 
 fn parse_file(path: &Path) -> Result<Table, SettingsError> {
-    let text = read_bounded(path).map_err(|reason| SettingsError::Unreadable {
-        path: path.to_owned(),
-        reason,
-    })?;
+    let text = read_bounded(path).map_err(|reason| SettingsError::Unreadable { path: path.to_owned(), reason })?;
     text.parse::<Table>().map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         SettingsError::NotToml {
@@ -306,9 +283,7 @@ fn parse_file(path: &Path) -> Result<Table, SettingsError> {
 
 fn read_bounded(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    File::open(path)?
-        .take(FILE_MAX_BYTES + 1)
-        .read_to_string(&mut text)?;
+    File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_MAX_BYTES {
         let problem = format!("it has more than {FILE_MAX_BYTES} bytes");
         return Err(std::io::Error::other(problem));

@@ -9,8 +9,7 @@ use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData,
-    SpanExporter as Exporter,
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter as Exporter,
 };
 use tokio::runtime::Handle;
 
@@ -33,10 +32,7 @@ pub(super) fn provider(
 ) -> Result<SdkTracerProvider, TelemetryError> {
     let resource = Resource::builder_empty()
         .with_service_name(service)
-        .with_attribute(opentelemetry::KeyValue::new(
-            "service.version",
-            env!("CARGO_PKG_VERSION"),
-        ))
+        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
     let builder = SdkTracerProvider::builder().with_resource(resource);
     let Some(endpoint) = &settings.otlp_endpoint else {
@@ -54,13 +50,8 @@ pub(super) fn provider(
         .with_max_export_batch_size(BATCH_MAX_SPANS)
         .with_scheduled_delay(BATCH_DELAY)
         .build();
-    let processor = BatchSpanProcessor::builder(OnRuntime::new(exporter))
-        .with_batch_config(config)
-        .build();
-    Ok(builder
-        .with_sampler(sampler(settings.sample_ratio))
-        .with_span_processor(processor)
-        .build())
+    let processor = BatchSpanProcessor::builder(OnRuntime::new(exporter)).with_batch_config(config).build();
+    Ok(builder.with_sampler(sampler(settings.sample_ratio)).with_span_processor(processor).build())
 }
 
 /// Whoever started the flow has decided; for our own beginnings, the ratio.
@@ -78,24 +69,15 @@ struct OnRuntime {
 
 impl OnRuntime {
     fn new(exporter: SpanExporter) -> Self {
-        OnRuntime {
-            exporter: Arc::new(exporter),
-            runtime: Handle::current(),
-        }
+        OnRuntime { exporter: Arc::new(exporter), runtime: Handle::current() }
     }
 }
 
 impl Exporter for OnRuntime {
     fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
         let exporter = Arc::clone(&self.exporter);
-        let exported = self
-            .runtime
-            .spawn(async move { exporter.export(batch).await });
-        async move {
-            exported
-                .await
-                .unwrap_or_else(|error| Err(OTelSdkError::InternalFailure(error.to_string())))
-        }
+        let exported = self.runtime.spawn(async move { exporter.export(batch).await });
+        async move { exported.await.unwrap_or_else(|error| Err(OTelSdkError::InternalFailure(error.to_string()))) }
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

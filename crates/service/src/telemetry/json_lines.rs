@@ -36,11 +36,7 @@ pub(super) struct JsonLines<W> {
 
 impl<W> JsonLines<W> {
     pub(super) fn new(writer: W) -> Self {
-        JsonLines {
-            writer,
-            clock: SystemClock::default(),
-            dispatch: OnceLock::new(),
-        }
+        JsonLines { writer, clock: SystemClock::default(), dispatch: OnceLock::new() }
     }
 }
 
@@ -74,10 +70,7 @@ where
         event.record(&mut fields);
         let mut line = Map::new();
         line.insert("time".to_owned(), rfc3339(self.clock.wall()).into());
-        line.insert(
-            "level".to_owned(),
-            metadata.level().as_str().to_ascii_lowercase().into(),
-        );
+        line.insert("level".to_owned(), metadata.level().as_str().to_ascii_lowercase().into());
         line.insert("target".to_owned(), metadata.target().into());
         line.extend(fields.0);
         if let Some(span) = context.event_span(event) {
@@ -86,11 +79,7 @@ where
         let mut text = Value::Object(line).to_string();
         text.push('\n');
         // One write per line, so that lines of several threads don't mix. There is nowhere left to tell of a failure.
-        drop(
-            self.writer
-                .make_writer_for(metadata)
-                .write_all(text.as_bytes()),
-        );
+        drop(self.writer.make_writer_for(metadata).write_all(text.as_bytes()));
     }
 }
 
@@ -101,15 +90,13 @@ impl<W> JsonLines<W> {
     {
         line.insert("span".to_owned(), span.name().into());
         let dispatch = self.dispatch.get().and_then(WeakDispatch::upgrade);
-        let context = dispatch
-            .and_then(|dispatch| tracing_opentelemetry::get_otel_context(&span.id(), &dispatch));
+        let context = dispatch.and_then(|dispatch| tracing_opentelemetry::get_otel_context(&span.id(), &dispatch));
         if let Some(context) = context {
             let ids = context.span().span_context().clone();
             line.insert("trace_id".to_owned(), ids.trace_id().to_string().into());
             line.insert("span_id".to_owned(), ids.span_id().to_string().into());
         }
-        let of_span =
-            |span: SpanRef<'_, S>| Some(span.extensions().get::<Correlation>()?.0.clone());
+        let of_span = |span: SpanRef<'_, S>| Some(span.extensions().get::<Correlation>()?.0.clone());
         if let Some(correlation) = span.scope().find_map(of_span) {
             line.entry(CORRELATION).or_insert(correlation);
         }
@@ -178,10 +165,6 @@ impl fmt::Write for Bounded {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = VALUE_MAX_BYTES - self.0.len();
         self.0.push_str(&text[..text.floor_char_boundary(room)]);
-        if text.len() > room {
-            Err(fmt::Error)
-        } else {
-            Ok(())
-        }
+        if text.len() > room { Err(fmt::Error) } else { Ok(()) }
     }
 }

@@ -59,10 +59,7 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// When a setting is unusable, or logging was started before.
-pub fn start(
-    settings: &settings::Telemetry,
-    service: &'static str,
-) -> Result<Telemetry, TelemetryError> {
+pub fn start(settings: &settings::Telemetry, service: &'static str) -> Result<Telemetry, TelemetryError> {
     let provider = export::provider(settings, service)?;
     subscriber(settings, &provider, std::io::stderr)?.try_init()?;
     Ok(Telemetry { provider })
@@ -75,8 +72,7 @@ impl Telemetry {
     /// When they could not be delivered.
     pub async fn stop(self) -> Result<(), TelemetryError> {
         // Waits for an export that runs on this runtime, so it must not occupy one of its threads.
-        let stopped =
-            tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(STOP_LIMIT));
+        let stopped = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(STOP_LIMIT));
         Ok(stopped.await??)
     }
 }

@@ -32,9 +32,7 @@ fn lines(work: impl FnOnce()) -> Vec<Value> {
     tracing::subscriber::with_default(subscriber, work);
     let bytes = captured.0.lock().unwrap().clone();
     let text = String::from_utf8(bytes).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -43,8 +41,7 @@ fn a_line_carries_its_trace_and_its_flow() {
         let span = tracing::info_span!("batch", correlation_id = "c-1", partition = 3);
         follow(&span, PARENT.parse().unwrap());
         span.in_scope(|| {
-            tracing::info_span!("inner")
-                .in_scope(|| tracing::warn!(records = 42, ok = true, "batch committed"));
+            tracing::info_span!("inner").in_scope(|| tracing::warn!(records = 42, ok = true, "batch committed"));
         });
     });
     assert_eq!(logged.len(), 1);
@@ -91,17 +88,8 @@ fn a_trace_parent_is_read_as_the_specification_says() {
     let parent: TraceParent = PARENT.parse().unwrap();
     assert_eq!(parent.to_string(), PARENT);
     assert_eq!(TraceParent::from_bytes(&parent.to_bytes()), Ok(parent));
-    assert!(
-        PARENT
-            .replacen("00", "cc", 1)
-            .parse::<TraceParent>()
-            .is_ok()
-    );
-    assert!(
-        format!("{}-more", PARENT.replacen("00", "cc", 1))
-            .parse::<TraceParent>()
-            .is_ok()
-    );
+    assert!(PARENT.replacen("00", "cc", 1).parse::<TraceParent>().is_ok());
+    assert!(format!("{}-more", PARENT.replacen("00", "cc", 1)).parse::<TraceParent>().is_ok());
     for wrong in [
         "",
         "00",

@@ -4,9 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
@@ -60,19 +58,11 @@ impl TraceParent {
         Self::checked(*trace, *span, flags[0])
     }
 
-    fn checked(
-        trace: [u8; TRACE_BYTES],
-        span: [u8; SPAN_BYTES],
-        flags: u8,
-    ) -> Result<Self, BadTraceParent> {
+    fn checked(trace: [u8; TRACE_BYTES], span: [u8; SPAN_BYTES], flags: u8) -> Result<Self, BadTraceParent> {
         if trace == [0; TRACE_BYTES] || span == [0; SPAN_BYTES] {
             return Err(BadTraceParent);
         }
-        Ok(TraceParent {
-            trace,
-            span,
-            sampled: flags & SAMPLED != 0,
-        })
+        Ok(TraceParent { trace, span, sampled: flags & SAMPLED != 0 })
     }
 
     fn of(context: &SpanContext) -> Option<Self> {
@@ -101,11 +91,7 @@ impl fmt::Display for TraceParent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trace = TraceId::from_bytes(self.trace);
         let span = SpanId::from_bytes(self.span);
-        write!(
-            formatter,
-            "00-{trace}-{span}-{:02x}",
-            u8::from(self.sampled)
-        )
+        write!(formatter, "00-{trace}-{span}-{:02x}", u8::from(self.sampled))
     }
 }
 

@@ -9,10 +9,7 @@ const MASTER_KEY: &str = "2026:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const TOKEN_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// A complete file in a folder that lives as long as the test.
@@ -57,10 +54,7 @@ sample_ratio = 1
 fn a_complete_file_is_accepted_and_printed_without_secrets() {
     let settings = load(COMPLETE, &[], &Section::ALL).unwrap();
     assert_eq!(settings.log.brokers, "kafka-1:9092, kafka-2:9092");
-    assert_eq!(
-        settings.store.url.expose(),
-        "postgres://daybook:hunter2@db/daybook"
-    );
+    assert_eq!(settings.store.url.expose(), "postgres://daybook:hunter2@db/daybook");
     assert_eq!(settings.telemetry.sample_ratio, 1.0);
     let printed = settings.redacted().unwrap() + &format!("{settings:?}");
     assert!(printed.contains("url = \"(redacted)\""), "{printed}");
@@ -74,10 +68,7 @@ fn the_environment_wins_over_the_file() {
     let pairs = [
         ("DAYBOOK_LOG__BROKERS", "localhost:9999"),
         ("DAYBOOK_STORE__MAX_CONNECTIONS", "7"),
-        (
-            "DAYBOOK_HTTP__CORS_ORIGINS",
-            "https://a.example, https://b.example",
-        ),
+        ("DAYBOOK_HTTP__CORS_ORIGINS", "https://a.example, https://b.example"),
         ("DAYBOOK_TELEMETRY__LOG_FORMAT", "text"),
         ("DAYBOOK_SERVICE_HOST", "10.0.0.1"),
         ("DAYBOOK_PORT_8080_TCP_ADDR", "10.0.0.1"),
@@ -85,10 +76,7 @@ fn the_environment_wins_over_the_file() {
     let settings = load(COMPLETE, &pairs, &Section::ALL).unwrap();
     assert_eq!(settings.log.brokers, "localhost:9999");
     assert_eq!(settings.store.max_connections, 7);
-    assert_eq!(
-        settings.http.cors_origins,
-        ["https://a.example", "https://b.example"]
-    );
+    assert_eq!(settings.http.cors_origins, ["https://a.example", "https://b.example"]);
     assert_eq!(settings.telemetry.log_format, LogFormat::Text);
 }
 
@@ -140,30 +128,17 @@ fn a_secret_is_read_from_a_file_and_only_from_one_place() {
     let keys = folder.path().join("keys");
     std::fs::write(&keys, format!("{MASTER_KEY}\n\n")).unwrap();
     let (secret, keys) = (secret.to_str().unwrap(), keys.to_str().unwrap());
-    let pairs = [
-        ("DAYBOOK_AUTH__SHARED_SECRET_FILE", secret),
-        ("DAYBOOK_VAULT__MASTER_KEYS_FILE", keys),
-    ];
+    let pairs = [("DAYBOOK_AUTH__SHARED_SECRET_FILE", secret), ("DAYBOOK_VAULT__MASTER_KEYS_FILE", keys)];
 
     let settings = load("", &pairs, &[Section::Auth, Section::Vault]).unwrap();
     assert_eq!(settings.auth.shared_secret.unwrap().expose(), TOKEN_SECRET);
     assert_eq!(*settings.vault.master_keys.expose(), [MASTER_KEY]);
 
     let told = refusal(COMPLETE, &pairs, &[]);
-    assert!(
-        told.contains("auth.shared_secret_file: is set together with auth.shared_secret"),
-        "{told}"
-    );
+    assert!(told.contains("auth.shared_secret_file: is set together with auth.shared_secret"), "{told}");
 
-    let told = refusal(
-        "",
-        &[("DAYBOOK_STORE__URL_FILE", "/does/not/exist")],
-        &[Section::Store],
-    );
-    assert!(
-        told.contains("a setting is wrong:\n  store.url_file: /does/not/exist cannot be read"),
-        "{told}"
-    );
+    let told = refusal("", &[("DAYBOOK_STORE__URL_FILE", "/does/not/exist")], &[Section::Store]);
+    assert!(told.contains("a setting is wrong:\n  store.url_file: /does/not/exist cannot be read"), "{told}");
 }
 
 #[test]
@@ -178,10 +153,7 @@ shared_secret = "hunter2"
 "#;
     let told = refusal(text, &[], &Section::ALL);
     assert!(told.contains("vault.master_keys: master key `a`"), "{told}");
-    assert!(
-        told.contains("auth.shared_secret: must be at least 32 bytes long"),
-        "{told}"
-    );
+    assert!(told.contains("auth.shared_secret: must be at least 32 bytes long"), "{told}");
     assert!(!told.contains("hunter2"), "{told}");
 
     let told = refusal("[store]\nurl = hunter2\n", &[], &[]);
@@ -193,8 +165,5 @@ shared_secret = "hunter2"
 fn a_file_that_was_named_must_be_there() {
     let sources = Sources::of(Some("/does/not/exist.toml".into()), Vec::new());
     let told = Settings::load(&sources, &[]).unwrap_err().to_string();
-    assert!(
-        told.starts_with("the settings file /does/not/exist.toml cannot be read"),
-        "{told}"
-    );
+    assert!(told.starts_with("the settings file /does/not/exist.toml cannot be read"), "{told}");
 }

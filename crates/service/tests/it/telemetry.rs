@@ -25,18 +25,13 @@ async fn collector() -> (String, mpsc::Receiver<(String, Bytes)>) {
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes
-        .windows(text.len())
-        .any(|window| window == text.as_bytes())
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 #[tokio::test]
 async fn spans_reach_the_collector_before_the_process_ends() {
     let (address, mut received) = collector().await;
-    let variables = [
-        ("DAYBOOK_TELEMETRY__OTLP_ENDPOINT", address.as_str()),
-        ("DAYBOOK_TELEMETRY__SAMPLE_RATIO", "1"),
-    ];
+    let variables = [("DAYBOOK_TELEMETRY__OTLP_ENDPOINT", address.as_str()), ("DAYBOOK_TELEMETRY__SAMPLE_RATIO", "1")];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let settings = Settings::load(&Sources::of(None, variables.into()), &[]).unwrap();
     let running = telemetry::start(&settings.telemetry, "daybook-test").unwrap();

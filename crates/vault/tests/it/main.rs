@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use daybook_vault::{
-    Ambient, InMemoryKeyStore, KeyStore, MasterKeys, Opened, RandomnessUnavailable, Vault,
-};
+use daybook_vault::{Ambient, InMemoryKeyStore, KeyStore, MasterKeys, Opened, RandomnessUnavailable, Vault};
 use uuid::Uuid;
 
 pub const EMAIL: &str = "people.person.email";
@@ -54,10 +52,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Bench {
-            store: Arc::default(),
-            ambient: Arc::default(),
-        }
+        Bench { store: Arc::default(), ambient: Arc::default() }
     }
 
     /// Another process over the same key store.

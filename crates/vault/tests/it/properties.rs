@@ -46,15 +46,10 @@ proptest! {
 #[test]
 fn a_value_moved_to_another_person_does_not_open() {
     let vault = Bench::new().vault(&[OLD_MASTER]);
-    let mut sealed = run(vault.seal(person(1), EMAIL, b"ada@example.org"))
-        .unwrap()
-        .into_bytes();
+    let mut sealed = run(vault.seal(person(1), EMAIL, b"ada@example.org")).unwrap().into_bytes();
     let of_another = run(vault.seal(person(2), EMAIL, b"eve@example.org")).unwrap();
     sealed[1..17].copy_from_slice(&of_another.as_bytes()[1..17]);
-    assert!(matches!(
-        run(vault.open(EMAIL, &Sealed::new(sealed))),
-        Err(Error::NotAuthentic { .. })
-    ));
+    assert!(matches!(run(vault.open(EMAIL, &Sealed::new(sealed))), Err(Error::NotAuthentic { .. })));
 }
 
 #[test]
@@ -70,15 +65,9 @@ fn more_than_the_bound_is_not_sealed() {
     let vault = Bench::new().vault(&[OLD_MASTER]);
     let text = vec![0; PLAINTEXT_MAX_BYTES + 1];
     let refused = run(vault.seal(person(1), NAME, &text)).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "1048577 bytes are too much to seal: at most 1048576"
-    );
+    assert_eq!(refused.to_string(), "1048577 bytes are too much to seal: at most 1048576");
     let sealed = run(vault.seal(person(1), NAME, &text[1..])).unwrap();
-    assert!(matches!(
-        run(vault.open(NAME, &sealed)),
-        Ok(Opened::Plain(_))
-    ));
+    assert!(matches!(run(vault.open(NAME, &sealed)), Ok(Opened::Plain(_))));
 }
 
 #[test]
