@@ -95,16 +95,10 @@ impl Writer {
         if json.len() > MAX_SCHEMA_BYTES {
             return Err(SchemaError::Long(json.len()));
         }
-        let schema: Schema =
-            json.parse()
-                .map_err(|error: serde_avro_fast::schema::SchemaError| {
-                    SchemaError::Malformed(error.to_string())
-                })?;
-        Ok(Self {
-            id,
-            full_name: record_name(json)?,
-            schema,
-        })
+        let schema: Schema = json
+            .parse()
+            .map_err(|error: serde_avro_fast::schema::SchemaError| SchemaError::Malformed(error.to_string()))?;
+        Ok(Self { id, full_name: record_name(json)?, schema })
     }
 
     /// The registry's id for the schema.
@@ -138,9 +132,7 @@ fn record_name(json: &str) -> Result<String, SchemaError> {
     }
     let named: Named = serde_json::from_str(json).map_err(|_| SchemaError::NoRecord)?;
     match (named.r#type.as_str(), named.namespace) {
-        ("record", Some(namespace)) if !named.name.contains('.') => {
-            Ok(format!("{namespace}.{}", named.name))
-        }
+        ("record", Some(namespace)) if !named.name.contains('.') => Ok(format!("{namespace}.{}", named.name)),
         ("record", _) => Ok(named.name),
         _ => Err(SchemaError::NoRecord),
     }
@@ -154,9 +146,7 @@ fn record_name(json: &str) -> Result<String, SchemaError> {
 /// of this module.
 pub fn decode<T: Message>(writer: &Writer, body: &[u8]) -> Result<T, DecodeError> {
     if writer.full_name != T::FULL_NAME {
-        return Err(DecodeError::Unexpected {
-            found: writer.full_name.clone(),
-        });
+        return Err(DecodeError::Unexpected { found: writer.full_name.clone() });
     }
     decode_record(writer, body)
 }
@@ -170,15 +160,11 @@ fn decode_record<T: DeserializeOwned>(writer: &Writer, body: &[u8]) -> Result<T,
     config.allowed_depth = MAX_DEPTH;
     let mut state = DeserializerState::with_config(SliceRead::new(body), config);
     // The library's error may quote the value, so it is not passed on.
-    let value = T::deserialize(state.deserializer()).map_err(|_| DecodeError::Malformed {
-        full_name: writer.full_name.clone(),
-    })?;
+    let value = T::deserialize(state.deserializer())
+        .map_err(|_| DecodeError::Malformed { full_name: writer.full_name.clone() })?;
     let rest = state.into_reader().fill_buf().map_or(0, <[u8]>::len);
     if rest > 0 {
-        return Err(DecodeError::Trailing {
-            full_name: writer.full_name.clone(),
-            bytes: rest,
-        });
+        return Err(DecodeError::Trailing { full_name: writer.full_name.clone(), bytes: rest });
     }
     Ok(value)
 }
@@ -192,13 +178,7 @@ pub fn encode<T: Message>(message: &T, out: &mut Vec<u8>) -> Result<(), EncodeEr
     let full_name = T::FULL_NAME;
     let start = out.len();
     let mut config = SerializerConfig::new(T::schema());
-    let mut state = SerializerState::from_writer(
-        Bounded {
-            out,
-            left: MAX_BODY_BYTES,
-        },
-        &mut config,
-    );
+    let mut state = SerializerState::from_writer(Bounded { out, left: MAX_BODY_BYTES }, &mut config);
     let result = message.serialize(state.serializer());
     let Bounded { out, left } = state.into_writer();
     match result {
@@ -240,23 +220,13 @@ impl io::Write for Bounded<'_> {
 }
 
 /// A message as JSON, as people read it on a console.
-pub(crate) fn to_json<T: Message>(
-    writer: &Writer,
-    body: &[u8],
-) -> Result<serde_json::Value, DecodeError> {
+pub(crate) fn to_json<T: Message>(writer: &Writer, body: &[u8]) -> Result<serde_json::Value, DecodeError> {
     let message: T = decode(writer, body)?;
-    serde_json::to_value(message).map_err(|_| DecodeError::Malformed {
-        full_name: writer.full_name.clone(),
-    })
+    serde_json::to_value(message).map_err(|_| DecodeError::Malformed { full_name: writer.full_name.clone() })
 }
 
 /// The Avro bytes of a message that is given as JSON.
-pub(crate) fn from_json<T: Message>(
-    json: &serde_json::Value,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
-    let message = T::deserialize(json).map_err(|_| EncodeError::Unfit {
-        full_name: T::FULL_NAME,
-    })?;
+pub(crate) fn from_json<T: Message>(json: &serde_json::Value, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let message = T::deserialize(json).map_err(|_| EncodeError::Unfit { full_name: T::FULL_NAME })?;
     encode(&message, out)
 }

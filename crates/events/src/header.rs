@@ -72,7 +72,7 @@ pub struct Shard {
 }
 
 /// On whose behalf a message was sent; a saga passes on the actor of the command it began with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Actor {
     /// The person, or the machine's account.
     pub id: Uuid,
@@ -88,7 +88,7 @@ impl Actor {
 }
 
 /// Where a reply is to go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ReplyTo {
     /// The topic.
     pub topic: Arc<str>,
@@ -97,7 +97,7 @@ pub struct ReplyTo {
 }
 
 /// W3C Trace Context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TraceContext {
     /// The trace.
     pub trace_id: [u8; 16],
@@ -224,10 +224,7 @@ impl Header {
             time: self.time,
             actor: self.actor.as_ref().map(|actor| (actor.id, &*actor.scopes)),
             tenant: self.tenant,
-            reply_to: self
-                .reply_to
-                .as_ref()
-                .map(|reply| (&*reply.topic, reply.key)),
+            reply_to: self.reply_to.as_ref().map(|reply| (&*reply.topic, reply.key)),
             reply_for: self.reply_for,
             trace: self.trace,
             request_hash: self.request_hash.as_ref(),
@@ -258,17 +255,11 @@ impl<'a> HeaderRef<'a> {
             time: Timestamp(i64::from_be_bytes(*input.array()?)),
             shard: has(SHARD).then(|| input.shard()).transpose()?,
             causation_id: has(CAUSATION).then(|| input.uuid()).transpose()?,
-            actor: has(ACTOR)
-                .then(|| Ok::<_, HeaderError>((input.uuid()?, input.text()?)))
-                .transpose()?,
+            actor: has(ACTOR).then(|| Ok::<_, HeaderError>((input.uuid()?, input.text()?))).transpose()?,
             tenant: has(TENANT).then(|| input.uuid()).transpose()?,
-            reply_to: has(REPLY_TO)
-                .then(|| Ok::<_, HeaderError>((input.text()?, input.uuid()?)))
-                .transpose()?,
+            reply_to: has(REPLY_TO).then(|| Ok::<_, HeaderError>((input.text()?, input.uuid()?))).transpose()?,
             reply_for: has(REPLY_FOR).then(|| input.uuid()).transpose()?,
-            trace: has(TRACE)
-                .then(|| input.trace(has(TRACE_SAMPLED)))
-                .transpose()?,
+            trace: has(TRACE).then(|| input.trace(has(TRACE_SAMPLED))).transpose()?,
             request_hash: has(REQUEST_HASH).then(|| input.array()).transpose()?,
         };
         match input.0.len() {
@@ -304,15 +295,9 @@ impl<'a> HeaderRef<'a> {
             correlation_id: self.correlation_id,
             causation_id: self.causation_id,
             time: self.time,
-            actor: self.actor.map(|(id, scopes)| Actor {
-                id,
-                scopes: scopes.into(),
-            }),
+            actor: self.actor.map(|(id, scopes)| Actor { id, scopes: scopes.into() }),
             tenant: self.tenant,
-            reply_to: self.reply_to.map(|(topic, key)| ReplyTo {
-                topic: topic.into(),
-                key,
-            }),
+            reply_to: self.reply_to.map(|(topic, key)| ReplyTo { topic: topic.into(), key }),
             reply_for: self.reply_for,
             trace: self.trace,
             request_hash: self.request_hash.copied(),
@@ -331,10 +316,7 @@ impl<'a> HeaderRef<'a> {
             (self.trace.is_some_and(|trace| trace.sampled), TRACE_SAMPLED),
             (self.request_hash.is_some(), REQUEST_HASH),
         ];
-        parts
-            .iter()
-            .filter(|(is_there, _)| *is_there)
-            .fold(0, |flags, (_, flag)| flags | flag)
+        parts.iter().filter(|(is_there, _)| *is_there).fold(0, |flags, (_, flag)| flags | flag)
     }
 
     fn append(&self, out: &mut Vec<u8>) -> Result<(), HeaderError> {
@@ -401,10 +383,7 @@ impl<'a> Input<'a> {
 
     fn text(&mut self) -> Result<&'a str, HeaderError> {
         let [length] = self.array()?;
-        let (text, rest) = self
-            .0
-            .split_at_checked(usize::from(*length))
-            .ok_or(HeaderError::Short)?;
+        let (text, rest) = self.0.split_at_checked(usize::from(*length)).ok_or(HeaderError::Short)?;
         self.0 = rest;
         std::str::from_utf8(text).map_err(|_| HeaderError::Text)
     }
@@ -420,10 +399,6 @@ impl<'a> Input<'a> {
     }
 
     fn trace(&mut self, sampled: bool) -> Result<TraceContext, HeaderError> {
-        Ok(TraceContext {
-            trace_id: *self.array()?,
-            span_id: *self.array()?,
-            sampled,
-        })
+        Ok(TraceContext { trace_id: *self.array()?, span_id: *self.array()?, sampled })
     }
 }

@@ -45,9 +45,7 @@ pub fn to_text(key: &[u8]) -> Cow<'_, str> {
 /// The key that `text` stands for, as written by [`to_text`]. A `hex:` that is not followed by
 /// whole bytes is taken as the text that it is.
 pub fn from_text(text: &str) -> Vec<u8> {
-    text.strip_prefix(HEX_MARK)
-        .and_then(hex_bytes)
-        .unwrap_or_else(|| text.as_bytes().to_vec())
+    text.strip_prefix(HEX_MARK).and_then(hex_bytes).unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
 fn hex_bytes(digits: &str) -> Option<Vec<u8>> {
@@ -55,10 +53,7 @@ fn hex_bytes(digits: &str) -> Option<Vec<u8>> {
     if !rest.is_empty() {
         return None;
     }
-    pairs
-        .iter()
-        .map(|[high, low]| Some((nibble(*high)? << 4) | nibble(*low)?))
-        .collect()
+    pairs.iter().map(|[high, low]| Some((nibble(*high)? << 4) | nibble(*low)?)).collect()
 }
 
 fn nibble(digit: u8) -> Option<u8> {
@@ -141,10 +136,7 @@ mod tests {
             (b"foobar", -790_332_482),
             (b"a-little-bit-long-string", -985_981_536),
             (b"a-little-bit-longer-string", -1_486_304_829),
-            (
-                b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
+            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             (b"abc", 479_470_107),
         ];
         for (key, hash) in known {

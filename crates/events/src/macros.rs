@@ -74,21 +74,12 @@ macro_rules! message {
             const FULL_NAME: &'static str = concat!($namespace, ".", stringify!($name));
             const KIND: $crate::Kind = $crate::Kind::$kind;
             const TOPIC: &'static str = $topic;
-            const SCHEMA: &'static str = include_str!(concat!(
-                "schemas/",
-                $namespace,
-                ".",
-                stringify!($name),
-                ".avsc"
-            ));
+            const SCHEMA: &'static str = include_str!(concat!("schemas/", $namespace, ".", stringify!($name), ".avsc"));
 
             fn schema() -> &'static serde_avro_fast::Schema {
-                static SCHEMA: std::sync::LazyLock<serde_avro_fast::Schema> =
-                    std::sync::LazyLock::new(|| {
-                        <$name as $crate::Message>::SCHEMA
-                            .parse()
-                            .expect("schemas are checked when they are generated")
-                    });
+                static SCHEMA: std::sync::LazyLock<serde_avro_fast::Schema> = std::sync::LazyLock::new(|| {
+                    <$name as $crate::Message>::SCHEMA.parse().expect("schemas are checked when they are generated")
+                });
                 &SCHEMA
             }
 

@@ -27,9 +27,7 @@ impl fmt::Display for Kind {
 }
 
 /// One type of message, generated from its schema.
-pub trait Message:
-    Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + Sync + 'static
-{
+pub trait Message: Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + Sync + 'static {
     /// Name of the record, such as `ReserveSeat`.
     const NAME: &'static str;
     /// Name with namespace, such as `daybook.learning.ReserveSeat`.
@@ -178,9 +176,7 @@ pub fn all() -> &'static [Descriptor] {
 
 /// The type of message called `full_name`.
 pub fn descriptor(full_name: &str) -> Option<&'static Descriptor> {
-    let index = all()
-        .binary_search_by(|descriptor| descriptor.full_name.cmp(full_name))
-        .ok()?;
+    let index = all().binary_search_by(|descriptor| descriptor.full_name.cmp(full_name)).ok()?;
     all().get(index)
 }
 

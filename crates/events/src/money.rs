@@ -84,10 +84,7 @@ impl<'de> Deserialize<'de> for Currency {
 impl Money {
     /// `amount_minor` minor units of `currency`.
     pub const fn new(amount_minor: i64, currency: Currency) -> Self {
-        Self {
-            amount_minor,
-            currency,
-        }
+        Self { amount_minor, currency }
     }
 
     /// Nothing, in `currency`.
@@ -126,23 +123,15 @@ impl Money {
     /// # Errors
     /// When the result is out of range.
     pub fn checked_neg(self) -> Result<Self, MoneyError> {
-        let amount = self
-            .amount_minor
-            .checked_neg()
-            .ok_or(MoneyError::Overflow)?;
+        let amount = self.amount_minor.checked_neg().ok_or(MoneyError::Overflow)?;
         Ok(Self::new(amount, self.currency))
     }
 
-    fn combine(
-        self,
-        other: Self,
-        operation: fn(i64, i64) -> Option<i64>,
-    ) -> Result<Self, MoneyError> {
+    fn combine(self, other: Self, operation: fn(i64, i64) -> Option<i64>) -> Result<Self, MoneyError> {
         if self.currency != other.currency {
             return Err(MoneyError::Currencies(self.currency, other.currency));
         }
-        let amount =
-            operation(self.amount_minor, other.amount_minor).ok_or(MoneyError::Overflow)?;
+        let amount = operation(self.amount_minor, other.amount_minor).ok_or(MoneyError::Overflow)?;
         Ok(Self::new(amount, self.currency))
     }
 }
@@ -163,15 +152,9 @@ mod tests {
     fn amounts_add_only_within_one_currency_and_range() {
         let dollar = Money::new(100, Currency::USD);
         let euro = Money::new(100, "EUR".parse().unwrap());
-        assert_eq!(
-            dollar.checked_add(dollar),
-            Ok(Money::new(200, Currency::USD))
-        );
+        assert_eq!(dollar.checked_add(dollar), Ok(Money::new(200, Currency::USD)));
         assert_eq!(dollar.checked_sub(dollar), Ok(Money::zero(Currency::USD)));
-        assert_eq!(
-            dollar.checked_add(euro),
-            Err(MoneyError::Currencies(dollar.currency, euro.currency))
-        );
+        assert_eq!(dollar.checked_add(euro), Err(MoneyError::Currencies(dollar.currency, euro.currency)));
         let least = Money::new(i64::MIN, Currency::USD);
         assert_eq!(least.checked_neg(), Err(MoneyError::Overflow));
         assert_eq!(least.checked_sub(dollar), Err(MoneyError::Overflow));

@@ -22,9 +22,7 @@ impl Schemas for StaticSchemas {
     }
 
     fn id_of(&self, full_name: &str) -> Option<u32> {
-        let index = all()
-            .binary_search_by(|descriptor| descriptor.full_name.cmp(full_name))
-            .ok()?;
+        let index = all().binary_search_by(|descriptor| descriptor.full_name.cmp(full_name)).ok()?;
         u32::try_from(index + 1).ok()
     }
 }

@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A moment in UTC, in microseconds since 1970-01-01T00:00:00Z, as Avro's `timestamp-micros`.
 ///
 /// There is no way to ask it for the present: time is always handed in.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 

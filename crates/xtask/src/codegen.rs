@@ -23,7 +23,7 @@ const GOLDEN: &str = "schemas/golden";
 pub fn run(root: &Path, check: bool) -> Result<()> {
     let contract = Contract::read(root)?;
     compatibility::check(root, &contract)?;
-    let code = formatted(render(&contract)?)?;
+    let code = formatted(root, render(&contract)?)?;
     let samples = golden::samples(&contract)?;
     if check {
         ensure_equal(&root.join(GENERATED), &code)?;
@@ -34,22 +34,20 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
     }
 }
 
-fn formatted(files: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+fn formatted(root: &Path, files: BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
     files
         .into_iter()
         .map(|(path, text)| {
-            let text = if path.ends_with(".rs") {
-                rustfmt(&text).with_context(|| path.clone())?
-            } else {
-                text
-            };
+            let text = if path.ends_with(".rs") { rustfmt(root, &text).with_context(|| path.clone())? } else { text };
             Ok((path, text))
         })
         .collect()
 }
 
-fn rustfmt(text: &str) -> Result<String> {
+/// Formats with the settings of the workspace, wherever it is called from.
+fn rustfmt(root: &Path, text: &str) -> Result<String> {
     let mut child = Command::new("rustfmt")
+        .current_dir(root)
         .args(["--edition", "2024", "--emit", "stdout"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -69,11 +67,8 @@ fn existing(folder: &Path, prefix: &str) -> Result<Vec<String>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let mut paths: Vec<String> = files(folder)?
-        .into_iter()
-        .filter(|name| name != "README.md")
-        .map(|name| format!("{prefix}{name}"))
-        .collect();
+    let mut paths: Vec<String> =
+        files(folder)?.into_iter().filter(|name| name != "README.md").map(|name| format!("{prefix}{name}")).collect();
     for name in folders(folder)? {
         paths.extend(existing(&folder.join(&name), &format!("{prefix}{name}/"))?);
     }
@@ -84,18 +79,11 @@ fn ensure_equal(folder: &Path, files: &BTreeMap<String, String>) -> Result<()> {
     for (path, text) in files {
         let committed = fs::read_to_string(folder.join(path)).unwrap_or_default();
         if committed != *text {
-            bail!(
-                "{}/{path} is not what the schemas say: run `cargo x codegen`",
-                folder.display()
-            );
+            bail!("{}/{path} is not what the schemas say: run `cargo x codegen`", folder.display());
         }
     }
     for path in existing(folder, "")? {
-        ensure!(
-            files.contains_key(&path),
-            "{}/{path} has no schema any more: run `cargo x codegen`",
-            folder.display()
-        );
+        ensure!(files.contains_key(&path), "{}/{path} has no schema any more: run `cargo x codegen`", folder.display());
     }
     Ok(())
 }

@@ -35,11 +35,9 @@ pub fn check(root: &Path, contract: &Contract) -> Result<()> {
         let current = parse(&record.resolved.to_string())?;
         for number in versions(&released.join(&full_name))? {
             let path = released.join(&full_name).join(format!("{number}.avsc"));
-            let old =
-                parse(&fs::read_to_string(&path)?).with_context(|| path.display().to_string())?;
-            compare(record, &current, &old).with_context(|| {
-                format!("{full_name} is not compatible with its released version {number}")
-            })?;
+            let old = parse(&fs::read_to_string(&path)?).with_context(|| path.display().to_string())?;
+            compare(record, &current, &old)
+                .with_context(|| format!("{full_name} is not compatible with its released version {number}"))?;
         }
     }
     Ok(())
@@ -60,9 +58,7 @@ pub fn release(root: &Path, contract: &Contract) -> Result<Vec<String>> {
             continue;
         }
         let next = latest + 1;
-        let sample = samples
-            .get(&format!("{full_name}.json"))
-            .context("no golden sample")?;
+        let sample = samples.get(&format!("{full_name}.json")).context("no golden sample")?;
         fs::write(folder.join(format!("{next}.avsc")), text)?;
         fs::write(folder.join(format!("{next}.json")), sample)?;
         released.push(format!("{full_name} {next}"));
@@ -78,10 +74,7 @@ fn versions(folder: &Path) -> Result<Vec<u32>> {
     let mut versions = Vec::new();
     for name in files(folder)? {
         if let Some(stem) = name.strip_suffix(".avsc") {
-            versions.push(
-                stem.parse()
-                    .with_context(|| format!("{stem} is not the number of a version"))?,
-            );
+            versions.push(stem.parse().with_context(|| format!("{stem} is not the number of a version"))?);
         }
     }
     versions.sort_unstable();
@@ -90,12 +83,10 @@ fn versions(folder: &Path) -> Result<Vec<u32>> {
 
 fn compare(record: &Record, current: &Schema, old: &Schema) -> Result<()> {
     let attributes = record.message.as_ref().context("is not a message")?;
-    ensure_reads(current, old)
-        .context("the new version cannot read the old one: give a new field a default")?;
+    ensure_reads(current, old).context("the new version cannot read the old one: give a new field a default")?;
     if attributes.kind == "event" {
-        ensure_reads(old, current).context(
-            "the old version cannot read the new one: an event keeps all fields without default",
-        )?;
+        ensure_reads(old, current)
+            .context("the old version cannot read the new one: an event keeps all fields without default")?;
     }
     Ok(())
 }

@@ -4,9 +4,14 @@ mod codegen;
 mod compatibility;
 mod golden;
 mod render;
+mod scaffold;
 mod schema;
+mod tidy;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -27,14 +32,35 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Writes the folder of a new leaf.
+    New {
+        /// What it is.
+        kind: scaffold::Kind,
+        /// Lower-case words joined by hyphens.
+        name: String,
+    },
     /// Writes down the present schemas as released: from then on they must stay compatible.
     Release,
+    /// Checks layers, READMEs, formatting, lengths, bans and generated files.
+    Tidy,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let root = root()?;
     match Arguments::parse().chore {
         Chore::Codegen { check } => codegen::run(&root, check),
+        Chore::New { kind, name } => scaffold::run(&root, kind, &name),
+        Chore::Tidy => tidy::run(&root),
         Chore::Release => {
             let contract = schema::Contract::read(&root)?;
             for line in compatibility::release(&root, &contract)? {
@@ -48,7 +74,16 @@ fn main() -> Result<()> {
 /// The workspace's folder.
 fn root() -> Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    Ok(root
-        .context("this crate is two folders below the workspace")?
-        .to_path_buf())
+    Ok(root.context("this crate is two folders below the workspace")?.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Freshness of all that is generated, and compatibility with all that is released.
+    #[test]
+    fn generated_files_are_what_the_schemas_say() {
+        codegen::run(&root().unwrap(), true).unwrap();
+    }
 }

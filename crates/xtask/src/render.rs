@@ -19,14 +19,8 @@ pub fn render(contract: &Contract) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     let mut domains: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in contract.messages.values() {
-        domains
-            .entry(last_part(&record.namespace))
-            .or_default()
-            .push(record);
-        files.insert(
-            format!("schemas/{}.avsc", record.full_name()),
-            pretty(&record.resolved),
-        );
+        domains.entry(last_part(&record.namespace)).or_default().push(record);
+        files.insert(format!("schemas/{}.avsc", record.full_name()), pretty(&record.resolved));
     }
     let families = families(contract);
     for (domain, records) in &domains {
@@ -64,11 +58,7 @@ fn families(contract: &Contract) -> Vec<Family<'_>> {
     }
     // What is said to be in `*-saga.events.v1` is in the events topic of each saga.
     for (record, attributes) in with_attributes(contract) {
-        let Some(suffix) = attributes
-            .topic
-            .strip_prefix('*')
-            .filter(|it| !it.is_empty())
-        else {
+        let Some(suffix) = attributes.topic.strip_prefix('*').filter(|it| !it.is_empty()) else {
             continue;
         };
         for family in families.values_mut() {
@@ -81,10 +71,7 @@ fn families(contract: &Contract) -> Vec<Family<'_>> {
 }
 
 fn with_attributes(contract: &Contract) -> impl Iterator<Item = (&Record, &Attributes)> {
-    contract
-        .messages
-        .values()
-        .filter_map(|record| Some((record, record.message.as_ref()?)))
+    contract.messages.values().filter_map(|record| Some((record, record.message.as_ref()?)))
 }
 
 /// `learning.enrollment-saga.inbox.v1` → `EnrollmentSagaInbox`; what comes from any topic is a
@@ -99,10 +86,7 @@ fn family_name(topic: &str) -> String {
                 "control" => "control-command",
                 plural => plural.trim_end_matches('s'),
             };
-            entity
-                .split(['-', '*'])
-                .chain(singular.split('-'))
-                .collect()
+            entity.split(['-', '*']).chain(singular.split('-')).collect()
         }
         _ => vec![topic],
     };
@@ -111,9 +95,7 @@ fn family_name(topic: &str) -> String {
 
 fn capitalized(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_ascii_uppercase().to_string() + letters.as_str()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
 }
 
 fn domain_file<'a>(
@@ -134,29 +116,14 @@ fn domain_file<'a>(
             record.name, record.namespace, attributes.topic, attributes.key
         )?;
         if !attributes.closing.is_empty() {
-            writeln!(
-                out,
-                "closing!({0}, {0}Closing, [{1}]);\n",
-                record.name,
-                attributes.closing.join(", ")
-            )?;
+            writeln!(out, "closing!({0}, {0}Closing, [{1}]);\n", record.name, attributes.closing.join(", "))?;
         }
         if let Some(undone) = &attributes.undoes {
-            writeln!(
-                out,
-                "impl crate::Undoes<{undone}> for {} {{}}\n",
-                record.name
-            )?;
+            writeln!(out, "impl crate::Undoes<{undone}> for {} {{}}\n", record.name)?;
         }
     }
     for family in families {
-        writeln!(
-            out,
-            "family!({}, \"{}\", [{}]);\n",
-            family.name,
-            family.topic,
-            family.messages.join(", ")
-        )?;
+        writeln!(out, "family!({}, \"{}\", [{}]);\n", family.name, family.topic, family.messages.join(", "))?;
     }
     Ok(out)
 }
@@ -171,31 +138,18 @@ fn values_file(contract: &Contract) -> Result<String> {
 
 fn ids_file(contract: &Contract) -> String {
     let records = contract.messages.values().chain(contract.values.values());
-    let ids: BTreeSet<&str> = records
-        .flat_map(|record| &record.fields)
-        .filter_map(|field| field.id.as_deref())
-        .collect();
+    let ids: BTreeSet<&str> =
+        records.flat_map(|record| &record.fields).filter_map(|field| field.id.as_deref()).collect();
     let mut out = format!("{HEAD}//! What the messages identify by UUID.\n\n");
     for id in ids {
-        let thing = if id.starts_with(['A', 'E', 'I', 'O']) {
-            "an"
-        } else {
-            "a"
-        };
-        out += &format!(
-            "typed_id!(\n    /// Identifies {thing} {}.\n    {id}Id\n);\n\n",
-            id.to_lowercase()
-        );
+        let thing = if id.starts_with(['A', 'E', 'I', 'O']) { "an" } else { "a" };
+        out += &format!("typed_id!(\n    /// Identifies {thing} {}.\n    {id}Id\n);\n\n", id.to_lowercase());
     }
     out
 }
 
 fn structure(record: &Record, out: &mut String) -> Result<()> {
-    let copy = if record.message.is_none() && record.fields.iter().all(is_copy) {
-        "Copy, "
-    } else {
-        ""
-    };
+    let copy = if record.message.is_none() && record.fields.iter().all(is_copy) { "Copy, " } else { "" };
     doc("", &record.doc, out);
     writeln!(
         out,
@@ -204,8 +158,7 @@ fn structure(record: &Record, out: &mut String) -> Result<()> {
     )?;
     let mut defaults = String::new();
     for field in &record.fields {
-        let rust =
-            rust_type(field).with_context(|| format!("{}.{}", record.full_name(), field.name))?;
+        let rust = rust_type(field).with_context(|| format!("{}.{}", record.full_name(), field.name))?;
         doc("    ", &documentation(field), out);
         let mut serde = Vec::new();
         if field.unwrapped().0 == "bytes" && field.sealed.is_none() {
@@ -218,11 +171,7 @@ fn structure(record: &Record, out: &mut String) -> Result<()> {
             Some(value) => {
                 let function = format!("default_{}_{}", snake(&record.name), field.name);
                 serde.push(format!("default = \"{function}\""));
-                writeln!(
-                    defaults,
-                    "fn {function}() -> {rust} {{\n    {}\n}}\n",
-                    literal(value)?
-                )?;
+                writeln!(defaults, "fn {function}() -> {rust} {{\n    {}\n}}\n", literal(value)?)?;
             }
         }
         if !serde.is_empty() {
@@ -302,24 +251,14 @@ fn literal(value: &Value) -> Result<String> {
 fn rust_type(field: &Field) -> Result<String> {
     let (schema, optional) = field.unwrapped();
     let inner = inner_type(schema, field)?;
-    Ok(if optional {
-        format!("Option<{inner}>")
-    } else {
-        inner
-    })
+    Ok(if optional { format!("Option<{inner}>") } else { inner })
 }
 
 fn inner_type(schema: &Value, field: &Field) -> Result<String> {
-    let named = schema
-        .as_str()
-        .or_else(|| schema.get("type")?.as_str())
-        .context("a union other than with null")?;
+    let named = schema.as_str().or_else(|| schema.get("type")?.as_str()).context("a union other than with null")?;
     let logical = schema.get("logicalType").and_then(Value::as_str);
     Ok(match (named, logical) {
-        ("string", Some("uuid")) => field
-            .id
-            .as_ref()
-            .map_or_else(|| "Uuid".into(), |id| format!("{id}Id")),
+        ("string", Some("uuid")) => field.id.as_ref().map_or_else(|| "Uuid".into(), |id| format!("{id}Id")),
         ("long", Some("timestamp-micros")) => "Timestamp".into(),
         ("string", None) if field.is_currency => "Currency".into(),
         ("string", None) => "String".into(),
@@ -328,24 +267,16 @@ fn inner_type(schema: &Value, field: &Field) -> Result<String> {
         ("boolean", None) => "bool".into(),
         ("bytes", None) if field.sealed.is_some() => "Sealed".into(),
         ("bytes", None) => "Vec<u8>".into(),
-        ("array", None) => format!(
-            "Vec<{}>",
-            inner_type(schema.get("items").context("no items")?, field)?
-        ),
-        ("map", None) => format!(
-            "BTreeMap<String, {}>",
-            inner_type(schema.get("values").context("no values")?, field)?
-        ),
+        ("array", None) => format!("Vec<{}>", inner_type(schema.get("items").context("no items")?, field)?),
+        ("map", None) => {
+            format!("BTreeMap<String, {}>", inner_type(schema.get("values").context("no values")?, field)?)
+        }
         (value, None) if value.starts_with("daybook.values.") => last_part(value).into(),
         (other, logical) => bail!("no Rust for {other} {}", logical.unwrap_or_default()),
     })
 }
 
-fn mod_file(
-    contract: &Contract,
-    domains: &BTreeMap<&str, Vec<&Record>>,
-    families: &[Family],
-) -> Result<String> {
+fn mod_file(contract: &Contract, domains: &BTreeMap<&str, Vec<&Record>>, families: &[Family]) -> Result<String> {
     let mut out = String::from(HEAD);
     let modules: BTreeSet<&str> = domains.keys().copied().chain(["ids", "values"]).collect();
     for module in &modules {
@@ -362,10 +293,7 @@ fn mod_file(
     }
     out += "];\n\n/// See [`crate::topics`].\npub(crate) static TOPICS: &[Topic] = &[\n";
     for (name, retention) in topics(families) {
-        writeln!(
-            out,
-            "    Topic {{ name: \"{name}\", retention: Retention::{retention} }},"
-        )?;
+        writeln!(out, "    Topic {{ name: \"{name}\", retention: Retention::{retention} }},")?;
     }
     out += "];\n";
     Ok(out)
@@ -374,10 +302,8 @@ fn mod_file(
 fn description(record: &Record, attributes: &Attributes) -> Result<String> {
     let schema = Schema::parse_str(&record.resolved.to_string())?;
     let fingerprint = hex::encode(Sha256::digest(schema.canonical_form()));
-    let undoes = attributes.undoes.as_ref().map_or_else(
-        || "None".into(),
-        |undone| format!("Some({undone}::FULL_NAME)"),
-    );
+    let undoes =
+        attributes.undoes.as_ref().map_or_else(|| "None".into(), |undone| format!("Some({undone}::FULL_NAME)"));
     let sealed: Vec<String> = record
         .fields
         .iter()
@@ -397,10 +323,7 @@ fn topics(families: &[Family]) -> BTreeMap<String, &'static str> {
     let mut topics = BTreeMap::from([("daybook.parked.v1".to_owned(), "Forever")]);
     for family in families.iter().filter(|family| !family.topic.contains('*')) {
         let is_events = family.topic.contains(".events.");
-        topics.insert(
-            family.topic.to_owned(),
-            if is_events { "Forever" } else { "Fortnight" },
-        );
+        topics.insert(family.topic.to_owned(), if is_events { "Forever" } else { "Fortnight" });
         for kind in [".commands.", ".inbox."] {
             if family.topic.contains(kind) {
                 topics.insert(family.topic.replace(kind, ".control."), "Fortnight");

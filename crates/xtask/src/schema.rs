@@ -80,10 +80,7 @@ impl Contract {
                 read_folder(&folder.join(domain), &mut raw)?;
             }
         }
-        let mut contract = Self {
-            messages: BTreeMap::new(),
-            values: BTreeMap::new(),
-        };
+        let mut contract = Self { messages: BTreeMap::new(), values: BTreeMap::new() };
         for (full_name, schema) in &raw {
             let record = record(schema, &raw).with_context(|| full_name.clone())?;
             if record.message.is_some() {
@@ -104,47 +101,25 @@ impl Contract {
     fn check(&self) -> Result<()> {
         let mut names = BTreeSet::new();
         for record in self.messages.values().chain(self.values.values()) {
-            ensure!(
-                names.insert(&record.name),
-                "two records are called {}",
-                record.name
-            );
+            ensure!(names.insert(&record.name), "two records are called {}", record.name);
         }
         for record in self.messages.values() {
-            self.check_message(record)
-                .with_context(|| record.full_name())?;
+            self.check_message(record).with_context(|| record.full_name())?;
         }
         Ok(())
     }
 
     fn check_message(&self, record: &Record) -> Result<()> {
-        let Some(attributes) = &record.message else {
-            bail!("has no kind, topic and key")
-        };
-        let names: Vec<&str> = record
-            .fields
-            .iter()
-            .map(|field| field.name.as_str())
-            .collect();
-        ensure!(
-            names.contains(&attributes.key.as_str()),
-            "key {} is not a field",
-            attributes.key
-        );
+        let Some(attributes) = &record.message else { bail!("has no kind, topic and key") };
+        let names: Vec<&str> = record.fields.iter().map(|field| field.name.as_str()).collect();
+        ensure!(names.contains(&attributes.key.as_str()), "key {} is not a field", attributes.key);
         for field in &record.fields {
             if let Some(owner) = &field.sealed {
-                ensure!(
-                    names.contains(&owner.as_str()),
-                    "{} is sealed by {owner}, which is not a field",
-                    field.name
-                );
+                ensure!(names.contains(&owner.as_str()), "{} is sealed by {owner}, which is not a field", field.name);
             }
         }
         match attributes.kind.as_str() {
-            "command" => ensure!(
-                !attributes.closing.is_empty(),
-                "a command has closing events"
-            ),
+            "command" => ensure!(!attributes.closing.is_empty(), "a command has closing events"),
             "event" | "control" => ensure!(
                 attributes.closing.is_empty() && attributes.undoes.is_none(),
                 "only commands have closing and undoes"
@@ -152,20 +127,14 @@ impl Contract {
             other => bail!("kind {other} is none of command, event, control"),
         }
         for name in &attributes.closing {
-            let kind = self
-                .by_name(name)
-                .and_then(|event| event.message.as_ref())
-                .map(|it| it.kind.as_str());
+            let kind = self.by_name(name).and_then(|event| event.message.as_ref()).map(|it| it.kind.as_str());
             ensure!(kind == Some("event"), "closing {name} is not an event");
         }
         if let Some(name) = &attributes.undoes {
-            let undone = self
-                .by_name(name)
-                .and_then(|command| command.message.as_ref());
+            let undone = self.by_name(name).and_then(|command| command.message.as_ref());
             ensure!(
-                undone.is_some_and(|it| it.kind == "command"
-                    && it.topic == attributes.topic
-                    && it.key == attributes.key),
+                undone
+                    .is_some_and(|it| it.kind == "command" && it.topic == attributes.topic && it.key == attributes.key),
                 "undoes {name}, which is not a command of the same topic and key"
             );
         }
@@ -201,27 +170,17 @@ fn read_folder(folder: &Path, raw: &mut BTreeMap<String, Value>) -> Result<()> {
             continue;
         };
         let path = folder.join(&name);
-        let schema: Value = serde_json::from_str(&fs::read_to_string(&path)?)
-            .with_context(|| path.display().to_string())?;
-        ensure!(
-            text(&schema, "name")? == stem,
-            "{} holds another record than its name says",
-            path.display()
-        );
+        let schema: Value =
+            serde_json::from_str(&fs::read_to_string(&path)?).with_context(|| path.display().to_string())?;
+        ensure!(text(&schema, "name")? == stem, "{} holds another record than its name says", path.display());
         let full_name = format!("{}.{stem}", text(&schema, "namespace")?);
-        ensure!(
-            raw.insert(full_name.clone(), schema).is_none(),
-            "{full_name} is there twice"
-        );
+        ensure!(raw.insert(full_name.clone(), schema).is_none(), "{full_name} is there twice");
     }
     Ok(())
 }
 
 fn record(schema: &Value, raw: &BTreeMap<String, Value>) -> Result<Record> {
-    let fields = array(schema, "fields")?
-        .iter()
-        .map(field)
-        .collect::<Result<_>>()?;
+    let fields = array(schema, "fields")?.iter().map(field).collect::<Result<_>>()?;
     let namespace = text(schema, "namespace")?;
     let mut resolved = schema.clone();
     resolve(&mut resolved, raw, &mut BTreeSet::new())?;
@@ -229,11 +188,7 @@ fn record(schema: &Value, raw: &BTreeMap<String, Value>) -> Result<Record> {
     Ok(Record {
         name: text(schema, "name")?,
         doc: text(schema, "doc")?,
-        message: if namespace == "daybook.values" {
-            None
-        } else {
-            Some(attributes(schema)?)
-        },
+        message: if namespace == "daybook.values" { None } else { Some(attributes(schema)?) },
         namespace,
         fields,
         resolved,
@@ -246,21 +201,13 @@ fn attributes(schema: &Value) -> Result<Attributes> {
         topic: text(schema, "topic")?,
         key: text(schema, "key")?,
         closing: texts(schema, "closing")?,
-        undoes: schema
-            .get("undoes")
-            .map(|_| text(schema, "undoes"))
-            .transpose()?,
+        undoes: schema.get("undoes").map(|_| text(schema, "undoes")).transpose()?,
     })
 }
 
 fn field(schema: &Value) -> Result<Field> {
     let name = text(schema, "name")?;
-    let optional = |attribute| {
-        schema
-            .get(attribute)
-            .map(|_| text(schema, attribute))
-            .transpose()
-    };
+    let optional = |attribute| schema.get(attribute).map(|_| text(schema, attribute)).transpose();
     let read = || {
         Ok::<_, anyhow::Error>(Field {
             name: name.clone(),
@@ -275,10 +222,7 @@ fn field(schema: &Value) -> Result<Field> {
     };
     let field = read().with_context(|| format!("field {name}"))?;
     let is_nullable = field.unwrapped().1;
-    ensure!(
-        !is_nullable || field.default == Some(Value::Null),
-        "field {name}: what may be null has the default null"
-    );
+    ensure!(!is_nullable || field.default == Some(Value::Null), "field {name}: what may be null has the default null");
     Ok(field)
 }
 
@@ -288,10 +232,7 @@ fn text(schema: &Value, key: &str) -> Result<String> {
 }
 
 fn array<'a>(schema: &'a Value, key: &str) -> Result<&'a Vec<Value>> {
-    schema
-        .get(key)
-        .and_then(Value::as_array)
-        .with_context(|| format!("has no {key}"))
+    schema.get(key).and_then(Value::as_array).with_context(|| format!("has no {key}"))
 }
 
 fn texts(schema: &Value, key: &str) -> Result<Vec<String>> {
@@ -302,21 +243,12 @@ fn texts(schema: &Value, key: &str) -> Result<Vec<String>> {
 }
 
 /// Puts each value type where it is first named.
-fn resolve(
-    schema: &mut Value,
-    raw: &BTreeMap<String, Value>,
-    seen: &mut BTreeSet<String>,
-) -> Result<()> {
+fn resolve(schema: &mut Value, raw: &BTreeMap<String, Value>, seen: &mut BTreeSet<String>) -> Result<()> {
     match schema {
-        Value::String(name) if name.contains('.') => {
-            if seen.insert(name.clone()) {
-                let mut value = raw
-                    .get(name)
-                    .with_context(|| format!("{name} is not known"))?
-                    .clone();
-                resolve(&mut value, raw, seen)?;
-                *schema = value;
-            }
+        Value::String(name) if name.contains('.') && seen.insert(name.clone()) => {
+            let mut value = raw.get(name).with_context(|| format!("{name} is not known"))?.clone();
+            resolve(&mut value, raw, seen)?;
+            *schema = value;
         }
         Value::Array(variants) => {
             for variant in variants {
@@ -329,12 +261,7 @@ fn resolve(
                     resolve(inner, raw, seen)?;
                 }
             }
-            for field in object
-                .get_mut("fields")
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
-            {
+            for field in object.get_mut("fields").and_then(Value::as_array_mut).into_iter().flatten() {
                 if let Some(inner) = field.get_mut("type") {
                     resolve(inner, raw, seen)?;
                 }
@@ -354,12 +281,8 @@ pub fn pretty(schema: &Value) -> String {
     let mut lines = Vec::new();
     for (key, value) in ordered(object) {
         if key == "fields" {
-            let fields: Vec<String> = value
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|field| format!("    {}", inline(field)))
-                .collect();
+            let fields: Vec<String> =
+                value.as_array().into_iter().flatten().map(|field| format!("    {}", inline(field))).collect();
             lines.push(format!("  \"fields\": [\n{}\n  ]", fields.join(",\n")));
         } else {
             lines.push(format!("  {}: {}", json!(key), inline(value)));
@@ -371,10 +294,8 @@ pub fn pretty(schema: &Value) -> String {
 fn inline(value: &Value) -> String {
     match value {
         Value::Object(object) => {
-            let members: Vec<String> = ordered(object)
-                .into_iter()
-                .map(|(key, value)| format!("{}: {}", json!(key), inline(value)))
-                .collect();
+            let members: Vec<String> =
+                ordered(object).into_iter().map(|(key, value)| format!("{}: {}", json!(key), inline(value))).collect();
             format!("{{{}}}", members.join(", "))
         }
         Value::Array(items) => {
@@ -386,16 +307,7 @@ fn inline(value: &Value) -> String {
 }
 
 fn ordered(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
-    const FIRST: [&str; 8] = [
-        "type",
-        "namespace",
-        "name",
-        "doc",
-        "kind",
-        "topic",
-        "key",
-        "closing",
-    ];
+    const FIRST: [&str; 8] = ["type", "namespace", "name", "doc", "kind", "topic", "key", "closing"];
     const LAST: &str = "fields";
     let rank = |key: &str| match FIRST.iter().position(|first| *first == key) {
         Some(position) => position,

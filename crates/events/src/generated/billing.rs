@@ -17,13 +17,7 @@ pub struct AuthorizationVoided {
     pub provider_reference: String,
 }
 
-message!(
-    AuthorizationVoided,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(AuthorizationVoided, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// Reserves an amount on the payer's means of payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,19 +38,9 @@ pub struct AuthorizePayment {
     pub statement: String,
 }
 
-message!(
-    AuthorizePayment,
-    "daybook.billing",
-    Command,
-    "billing.payment.commands.v1",
-    payment_id
-);
+message!(AuthorizePayment, "daybook.billing", Command, "billing.payment.commands.v1", payment_id);
 
-closing!(
-    AuthorizePayment,
-    AuthorizePaymentClosing,
-    [PaymentAuthorized, PaymentDeclined]
-);
+closing!(AuthorizePayment, AuthorizePaymentClosing, [PaymentAuthorized, PaymentDeclined]);
 
 /// Makes a collection not so, at any time, also after its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,19 +51,9 @@ pub struct CancelCollection {
     pub reason: String,
 }
 
-message!(
-    CancelCollection,
-    "daybook.billing",
-    Command,
-    "billing.payment-saga.inbox.v1",
-    payment_id
-);
+message!(CancelCollection, "daybook.billing", Command, "billing.payment-saga.inbox.v1", payment_id);
 
-closing!(
-    CancelCollection,
-    CancelCollectionClosing,
-    [CollectionCanceled]
-);
+closing!(CancelCollection, CancelCollectionClosing, [CollectionCanceled]);
 
 impl crate::Undoes<CollectPayment> for CancelCollection {}
 
@@ -93,13 +67,7 @@ pub struct CancelPayment {
     pub reason: String,
 }
 
-message!(
-    CancelPayment,
-    "daybook.billing",
-    Command,
-    "billing.payment.commands.v1",
-    payment_id
-);
+message!(CancelPayment, "daybook.billing", Command, "billing.payment.commands.v1", payment_id);
 
 closing!(CancelPayment, CancelPaymentClosing, [PaymentCanceled]);
 
@@ -123,13 +91,7 @@ pub struct CaptureFailed {
     pub provider_reference: String,
 }
 
-message!(
-    CaptureFailed,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(CaptureFailed, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// Takes the authorized amount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,19 +100,9 @@ pub struct CapturePayment {
     pub payment_id: PaymentId,
 }
 
-message!(
-    CapturePayment,
-    "daybook.billing",
-    Command,
-    "billing.payment.commands.v1",
-    payment_id
-);
+message!(CapturePayment, "daybook.billing", Command, "billing.payment.commands.v1", payment_id);
 
-closing!(
-    CapturePayment,
-    CapturePaymentClosing,
-    [PaymentCaptured, CaptureFailed]
-);
+closing!(CapturePayment, CapturePaymentClosing, [PaymentCaptured, CaptureFailed]);
 
 /// Collects an amount: authorizes and captures, or neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,19 +123,9 @@ pub struct CollectPayment {
     pub statement: String,
 }
 
-message!(
-    CollectPayment,
-    "daybook.billing",
-    Command,
-    "billing.payment-saga.inbox.v1",
-    payment_id
-);
+message!(CollectPayment, "daybook.billing", Command, "billing.payment-saga.inbox.v1", payment_id);
 
-closing!(
-    CollectPayment,
-    CollectPaymentClosing,
-    [PaymentCollected, PaymentNotCollected]
-);
+closing!(CollectPayment, CollectPaymentClosing, [PaymentCollected, PaymentNotCollected]);
 
 /// The collection is not so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,13 +139,7 @@ pub struct CollectionCanceled {
     pub refunded: Option<Money>,
 }
 
-message!(
-    CollectionCanceled,
-    "daybook.billing",
-    Event,
-    "billing.payment-saga.events.v1",
-    payment_id
-);
+message!(CollectionCanceled, "daybook.billing", Event, "billing.payment-saga.events.v1", payment_id);
 
 /// A dispute is decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,13 +158,7 @@ pub struct DisputeClosed {
     pub won: bool,
 }
 
-message!(
-    DisputeClosed,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(DisputeClosed, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// The payer's bank has taken the amount back until a dispute is decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,13 +177,7 @@ pub struct DisputeOpened {
     pub code: String,
 }
 
-message!(
-    DisputeOpened,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(DisputeOpened, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// An entry stands in a journal, for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,13 +209,7 @@ pub struct EntryPosted {
     pub reverses: Option<EntryId>,
 }
 
-message!(
-    EntryPosted,
-    "daybook.billing",
-    Event,
-    "billing.journal.events.v1",
-    organization_id
-);
+message!(EntryPosted, "daybook.billing", Event, "billing.journal.events.v1", organization_id);
 
 /// Intent: the provider is about to be asked to authorize.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,13 +230,7 @@ pub struct PaymentAuthorizationRequested {
     pub statement: String,
 }
 
-message!(
-    PaymentAuthorizationRequested,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentAuthorizationRequested, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// The provider holds the amount for us.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -337,13 +249,7 @@ pub struct PaymentAuthorized {
     pub provider_reference: String,
 }
 
-message!(
-    PaymentAuthorized,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentAuthorized, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// The payment is not so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -362,13 +268,7 @@ pub struct PaymentCanceled {
     pub refunded: Option<Money>,
 }
 
-message!(
-    PaymentCanceled,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentCanceled, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// Intent: the provider is about to be asked to capture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -383,13 +283,7 @@ pub struct PaymentCaptureRequested {
     pub provider_reference: String,
 }
 
-message!(
-    PaymentCaptureRequested,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentCaptureRequested, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// The amount is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -410,13 +304,7 @@ pub struct PaymentCaptured {
     pub provider_reference: String,
 }
 
-message!(
-    PaymentCaptured,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentCaptured, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// The amount is taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -433,13 +321,7 @@ pub struct PaymentCollected {
     pub provider_reference: String,
 }
 
-message!(
-    PaymentCollected,
-    "daybook.billing",
-    Event,
-    "billing.payment-saga.events.v1",
-    payment_id
-);
+message!(PaymentCollected, "daybook.billing", Event, "billing.payment-saga.events.v1", payment_id);
 
 /// The provider refused to authorize.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -462,13 +344,7 @@ pub struct PaymentDeclined {
     pub provider_reference: Option<String>,
 }
 
-message!(
-    PaymentDeclined,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentDeclined, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// Nothing is taken; whatever had been done for it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -486,13 +362,7 @@ pub struct PaymentNotCollected {
     pub detail: Option<String>,
 }
 
-message!(
-    PaymentNotCollected,
-    "daybook.billing",
-    Event,
-    "billing.payment-saga.events.v1",
-    payment_id
-);
+message!(PaymentNotCollected, "daybook.billing", Event, "billing.payment-saga.events.v1", payment_id);
 
 /// Intent: the provider is about to be asked to refund.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -511,13 +381,7 @@ pub struct PaymentRefundRequested {
     pub reason: String,
 }
 
-message!(
-    PaymentRefundRequested,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentRefundRequested, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// An amount is on its way back to the payer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -538,13 +402,7 @@ pub struct PaymentRefunded {
     pub provider_reference: String,
 }
 
-message!(
-    PaymentRefunded,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentRefunded, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// Intent: the provider is about to be asked to void the authorization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -559,13 +417,7 @@ pub struct PaymentVoidRequested {
     pub provider_reference: String,
 }
 
-message!(
-    PaymentVoidRequested,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(PaymentVoidRequested, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// Posts an entry to a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -584,13 +436,7 @@ pub struct PostEntry {
     pub occurred_at: Timestamp,
 }
 
-message!(
-    PostEntry,
-    "daybook.billing",
-    Command,
-    "billing.journal.commands.v1",
-    organization_id
-);
+message!(PostEntry, "daybook.billing", Command, "billing.journal.commands.v1", organization_id);
 
 closing!(PostEntry, PostEntryClosing, [EntryPosted]);
 
@@ -612,13 +458,7 @@ pub struct RefundFailed {
     pub provider_reference: String,
 }
 
-message!(
-    RefundFailed,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(RefundFailed, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
 /// Gives back all or part of a captured payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -633,19 +473,9 @@ pub struct RefundPayment {
     pub reason: String,
 }
 
-message!(
-    RefundPayment,
-    "daybook.billing",
-    Command,
-    "billing.payment.commands.v1",
-    payment_id
-);
+message!(RefundPayment, "daybook.billing", Command, "billing.payment.commands.v1", payment_id);
 
-closing!(
-    RefundPayment,
-    RefundPaymentClosing,
-    [PaymentRefunded, RefundFailed]
-);
+closing!(RefundPayment, RefundPaymentClosing, [PaymentRefunded, RefundFailed]);
 
 /// Posts the opposite of an entry: the only way to correct one. The actor must be another person
 /// than the one who asked.
@@ -663,13 +493,7 @@ pub struct ReverseEntry {
     pub reason: String,
 }
 
-message!(
-    ReverseEntry,
-    "daybook.billing",
-    Command,
-    "billing.journal.commands.v1",
-    organization_id
-);
+message!(ReverseEntry, "daybook.billing", Command, "billing.journal.commands.v1", organization_id);
 
 closing!(ReverseEntry, ReverseEntryClosing, [EntryPosted]);
 
@@ -688,50 +512,24 @@ pub struct VoidFailed {
     pub provider_reference: String,
 }
 
-message!(
-    VoidFailed,
-    "daybook.billing",
-    Event,
-    "billing.payment.events.v1",
-    payment_id
-);
+message!(VoidFailed, "daybook.billing", Event, "billing.payment.events.v1", payment_id);
 
-family!(
-    JournalCommand,
-    "billing.journal.commands.v1",
-    [PostEntry, ReverseEntry]
-);
+family!(JournalCommand, "billing.journal.commands.v1", [PostEntry, ReverseEntry]);
 
 family!(JournalEvent, "billing.journal.events.v1", [EntryPosted]);
 
 family!(
     PaymentSagaEvent,
     "billing.payment-saga.events.v1",
-    [
-        CollectionCanceled,
-        PaymentCollected,
-        PaymentNotCollected,
-        SagaAdvanced,
-        SagaEnded,
-        SagaStarted
-    ]
+    [CollectionCanceled, PaymentCollected, PaymentNotCollected, SagaAdvanced, SagaEnded, SagaStarted]
 );
 
-family!(
-    PaymentSagaInbox,
-    "billing.payment-saga.inbox.v1",
-    [CancelCollection, CollectPayment]
-);
+family!(PaymentSagaInbox, "billing.payment-saga.inbox.v1", [CancelCollection, CollectPayment]);
 
 family!(
     PaymentCommand,
     "billing.payment.commands.v1",
-    [
-        AuthorizePayment,
-        CancelPayment,
-        CapturePayment,
-        RefundPayment
-    ]
+    [AuthorizePayment, CancelPayment, CapturePayment, RefundPayment]
 );
 
 family!(

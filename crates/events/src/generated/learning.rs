@@ -28,19 +28,9 @@ pub struct ActivateEnrollment {
     pub refund_days: i32,
 }
 
-message!(
-    ActivateEnrollment,
-    "daybook.learning",
-    Command,
-    "learning.enrollment.commands.v1",
-    enrollment_id
-);
+message!(ActivateEnrollment, "daybook.learning", Command, "learning.enrollment.commands.v1", enrollment_id);
 
-closing!(
-    ActivateEnrollment,
-    ActivateEnrollmentClosing,
-    [EnrollmentActivated]
-);
+closing!(ActivateEnrollment, ActivateEnrollmentClosing, [EnrollmentActivated]);
 
 /// Makes it so that the enrollment is neither open nor active. Accepted in every state, unless it
 /// asks for the refund window to be respected.
@@ -59,19 +49,9 @@ pub struct CancelEnrollment {
     pub within_refund_window: bool,
 }
 
-message!(
-    CancelEnrollment,
-    "daybook.learning",
-    Command,
-    "learning.enrollment.commands.v1",
-    enrollment_id
-);
+message!(CancelEnrollment, "daybook.learning", Command, "learning.enrollment.commands.v1", enrollment_id);
 
-closing!(
-    CancelEnrollment,
-    CancelEnrollmentClosing,
-    [EnrollmentCanceled]
-);
+closing!(CancelEnrollment, CancelEnrollmentClosing, [EnrollmentCanceled]);
 
 impl crate::Undoes<OpenEnrollment> for CancelEnrollment {}
 
@@ -84,19 +64,9 @@ pub struct CompleteEnrollment {
     pub completed_at: Timestamp,
 }
 
-message!(
-    CompleteEnrollment,
-    "daybook.learning",
-    Command,
-    "learning.enrollment.commands.v1",
-    enrollment_id
-);
+message!(CompleteEnrollment, "daybook.learning", Command, "learning.enrollment.commands.v1", enrollment_id);
 
-closing!(
-    CompleteEnrollment,
-    CompleteEnrollmentClosing,
-    [EnrollmentCompleted]
-);
+closing!(CompleteEnrollment, CompleteEnrollmentClosing, [EnrollmentCompleted]);
 
 /// Turns a held seat into a taken one. Rejected as hold-lost when the hold is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,13 +79,7 @@ pub struct ConfirmSeat {
     pub round: i64,
 }
 
-message!(
-    ConfirmSeat,
-    "daybook.learning",
-    Command,
-    "learning.course.commands.v1",
-    course_id
-);
+message!(ConfirmSeat, "daybook.learning", Command, "learning.course.commands.v1", course_id);
 
 closing!(ConfirmSeat, ConfirmSeatClosing, [SeatConfirmed]);
 
@@ -153,13 +117,7 @@ pub struct CoursePublished {
     pub available_until: Option<Timestamp>,
 }
 
-message!(
-    CoursePublished,
-    "daybook.learning",
-    Event,
-    "learning.course.events.v1",
-    course_id
-);
+message!(CoursePublished, "daybook.learning", Event, "learning.course.events.v1", course_id);
 
 /// A course has a new, immutable revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,13 +153,7 @@ pub struct CourseRevised {
     pub available_until: Option<Timestamp>,
 }
 
-message!(
-    CourseRevised,
-    "daybook.learning",
-    Event,
-    "learning.course.events.v1",
-    course_id
-);
+message!(CourseRevised, "daybook.learning", Event, "learning.course.events.v1", course_id);
 
 /// A course can no longer be enrolled in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,13 +168,7 @@ pub struct CourseWithdrawn {
     pub reason: String,
 }
 
-message!(
-    CourseWithdrawn,
-    "daybook.learning",
-    Event,
-    "learning.course.events.v1",
-    course_id
-);
+message!(CourseWithdrawn, "daybook.learning", Event, "learning.course.events.v1", course_id);
 
 /// Enrolls a learner in a course: seat, payment and access, or none of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,19 +187,9 @@ pub struct EnrollLearner {
     pub expected_price: Money,
 }
 
-message!(
-    EnrollLearner,
-    "daybook.learning",
-    Command,
-    "learning.enrollment-saga.inbox.v1",
-    enrollment_id
-);
+message!(EnrollLearner, "daybook.learning", Command, "learning.enrollment-saga.inbox.v1", enrollment_id);
 
-closing!(
-    EnrollLearner,
-    EnrollLearnerClosing,
-    [LearnerEnrolled, LearnerNotEnrolled]
-);
+closing!(EnrollLearner, EnrollLearnerClosing, [LearnerEnrolled, LearnerNotEnrolled]);
 
 /// The learner may learn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,13 +219,7 @@ pub struct EnrollmentActivated {
     pub refund_until: Timestamp,
 }
 
-message!(
-    EnrollmentActivated,
-    "daybook.learning",
-    Event,
-    "learning.enrollment.events.v1",
-    enrollment_id
-);
+message!(EnrollmentActivated, "daybook.learning", Event, "learning.enrollment.events.v1", enrollment_id);
 
 /// The enrollment is neither open nor active. Carries what has to be released and refunded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -319,13 +249,7 @@ pub struct EnrollmentCanceled {
     pub payment_id: Option<PaymentId>,
 }
 
-message!(
-    EnrollmentCanceled,
-    "daybook.learning",
-    Event,
-    "learning.enrollment.events.v1",
-    enrollment_id
-);
+message!(EnrollmentCanceled, "daybook.learning", Event, "learning.enrollment.events.v1", enrollment_id);
 
 /// The learner has finished the course and earned its credits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -348,13 +272,7 @@ pub struct EnrollmentCompleted {
     pub completed_at: Timestamp,
 }
 
-message!(
-    EnrollmentCompleted,
-    "daybook.learning",
-    Event,
-    "learning.enrollment.events.v1",
-    enrollment_id
-);
+message!(EnrollmentCompleted, "daybook.learning", Event, "learning.enrollment.events.v1", enrollment_id);
 
 /// An enrollment is under way; nothing is granted yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -369,13 +287,7 @@ pub struct EnrollmentOpened {
     pub round: i64,
 }
 
-message!(
-    EnrollmentOpened,
-    "daybook.learning",
-    Event,
-    "learning.enrollment.events.v1",
-    enrollment_id
-);
+message!(EnrollmentOpened, "daybook.learning", Event, "learning.enrollment.events.v1", enrollment_id);
 
 /// The learner is enrolled; what there was to pay is paid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -397,13 +309,7 @@ pub struct LearnerEnrolled {
     pub payment_id: Option<PaymentId>,
 }
 
-message!(
-    LearnerEnrolled,
-    "daybook.learning",
-    Event,
-    "learning.enrollment-saga.events.v1",
-    enrollment_id
-);
+message!(LearnerEnrolled, "daybook.learning", Event, "learning.enrollment-saga.events.v1", enrollment_id);
 
 /// The learner is not enrolled; whatever had been done for it is undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -423,13 +329,7 @@ pub struct LearnerNotEnrolled {
     pub detail: Option<String>,
 }
 
-message!(
-    LearnerNotEnrolled,
-    "daybook.learning",
-    Event,
-    "learning.enrollment-saga.events.v1",
-    enrollment_id
-);
+message!(LearnerNotEnrolled, "daybook.learning", Event, "learning.enrollment-saga.events.v1", enrollment_id);
 
 /// Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -445,13 +345,7 @@ pub struct LearnerNotWithdrawn {
     pub detail: Option<String>,
 }
 
-message!(
-    LearnerNotWithdrawn,
-    "daybook.learning",
-    Event,
-    "learning.withdrawal-saga.events.v1",
-    enrollment_id
-);
+message!(LearnerNotWithdrawn, "daybook.learning", Event, "learning.withdrawal-saga.events.v1", enrollment_id);
 
 /// The enrollment is over, the seat free, the money on its way back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -469,13 +363,7 @@ pub struct LearnerWithdrawn {
     pub refunded: Option<Money>,
 }
 
-message!(
-    LearnerWithdrawn,
-    "daybook.learning",
-    Event,
-    "learning.withdrawal-saga.events.v1",
-    enrollment_id
-);
+message!(LearnerWithdrawn, "daybook.learning", Event, "learning.withdrawal-saga.events.v1", enrollment_id);
 
 /// Opens an enrollment, or its next round after a cancellation. Rejected as already-enrolled while
 /// one is open or active.
@@ -489,13 +377,7 @@ pub struct OpenEnrollment {
     pub course_id: CourseId,
 }
 
-message!(
-    OpenEnrollment,
-    "daybook.learning",
-    Command,
-    "learning.enrollment.commands.v1",
-    enrollment_id
-);
+message!(OpenEnrollment, "daybook.learning", Command, "learning.enrollment.commands.v1", enrollment_id);
 
 closing!(OpenEnrollment, OpenEnrollmentClosing, [EnrollmentOpened]);
 
@@ -531,13 +413,7 @@ pub struct PublishCourse {
     pub available_until: Option<Timestamp>,
 }
 
-message!(
-    PublishCourse,
-    "daybook.learning",
-    Command,
-    "learning.course.commands.v1",
-    course_id
-);
+message!(PublishCourse, "daybook.learning", Command, "learning.course.commands.v1", course_id);
 
 closing!(PublishCourse, PublishCourseClosing, [CoursePublished]);
 
@@ -555,13 +431,7 @@ pub struct ReleaseSeat {
     pub reason: String,
 }
 
-message!(
-    ReleaseSeat,
-    "daybook.learning",
-    Command,
-    "learning.course.commands.v1",
-    course_id
-);
+message!(ReleaseSeat, "daybook.learning", Command, "learning.course.commands.v1", course_id);
 
 closing!(ReleaseSeat, ReleaseSeatClosing, [SeatReleased]);
 
@@ -584,13 +454,7 @@ pub struct ReserveSeat {
     pub hold_for_seconds: i64,
 }
 
-message!(
-    ReserveSeat,
-    "daybook.learning",
-    Command,
-    "learning.course.commands.v1",
-    course_id
-);
+message!(ReserveSeat, "daybook.learning", Command, "learning.course.commands.v1", course_id);
 
 closing!(ReserveSeat, ReserveSeatClosing, [SeatReserved]);
 
@@ -628,19 +492,9 @@ pub struct RevisePublishedCourse {
     pub available_until: Option<Timestamp>,
 }
 
-message!(
-    RevisePublishedCourse,
-    "daybook.learning",
-    Command,
-    "learning.course.commands.v1",
-    course_id
-);
+message!(RevisePublishedCourse, "daybook.learning", Command, "learning.course.commands.v1", course_id);
 
-closing!(
-    RevisePublishedCourse,
-    RevisePublishedCourseClosing,
-    [CourseRevised]
-);
+closing!(RevisePublishedCourse, RevisePublishedCourseClosing, [CourseRevised]);
 
 /// A seat is taken for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -657,13 +511,7 @@ pub struct SeatConfirmed {
     pub revision: i64,
 }
 
-message!(
-    SeatConfirmed,
-    "daybook.learning",
-    Event,
-    "learning.course.events.v1",
-    course_id
-);
+message!(SeatConfirmed, "daybook.learning", Event, "learning.course.events.v1", course_id);
 
 /// The enrollment's round neither holds nor takes a seat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -678,13 +526,7 @@ pub struct SeatReleased {
     pub reason: String,
 }
 
-message!(
-    SeatReleased,
-    "daybook.learning",
-    Event,
-    "learning.course.events.v1",
-    course_id
-);
+message!(SeatReleased, "daybook.learning", Event, "learning.course.events.v1", course_id);
 
 /// A seat is held for an enrollment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -713,13 +555,7 @@ pub struct SeatReserved {
     pub held_until: Timestamp,
 }
 
-message!(
-    SeatReserved,
-    "daybook.learning",
-    Event,
-    "learning.course.events.v1",
-    course_id
-);
+message!(SeatReserved, "daybook.learning", Event, "learning.course.events.v1", course_id);
 
 /// Takes a course off sale. Running enrollments go on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -730,13 +566,7 @@ pub struct WithdrawCourse {
     pub reason: String,
 }
 
-message!(
-    WithdrawCourse,
-    "daybook.learning",
-    Command,
-    "learning.course.commands.v1",
-    course_id
-);
+message!(WithdrawCourse, "daybook.learning", Command, "learning.course.commands.v1", course_id);
 
 closing!(WithdrawCourse, WithdrawCourseClosing, [CourseWithdrawn]);
 
@@ -749,100 +579,46 @@ pub struct WithdrawLearner {
     pub reason: String,
 }
 
-message!(
-    WithdrawLearner,
-    "daybook.learning",
-    Command,
-    "learning.withdrawal-saga.inbox.v1",
-    enrollment_id
-);
+message!(WithdrawLearner, "daybook.learning", Command, "learning.withdrawal-saga.inbox.v1", enrollment_id);
 
-closing!(
-    WithdrawLearner,
-    WithdrawLearnerClosing,
-    [LearnerWithdrawn, LearnerNotWithdrawn]
-);
+closing!(WithdrawLearner, WithdrawLearnerClosing, [LearnerWithdrawn, LearnerNotWithdrawn]);
 
 family!(
     CourseCommand,
     "learning.course.commands.v1",
-    [
-        ConfirmSeat,
-        PublishCourse,
-        ReleaseSeat,
-        ReserveSeat,
-        RevisePublishedCourse,
-        WithdrawCourse
-    ]
+    [ConfirmSeat, PublishCourse, ReleaseSeat, ReserveSeat, RevisePublishedCourse, WithdrawCourse]
 );
 
 family!(
     CourseEvent,
     "learning.course.events.v1",
-    [
-        CoursePublished,
-        CourseRevised,
-        CourseWithdrawn,
-        SeatConfirmed,
-        SeatReleased,
-        SeatReserved
-    ]
+    [CoursePublished, CourseRevised, CourseWithdrawn, SeatConfirmed, SeatReleased, SeatReserved]
 );
 
 family!(
     EnrollmentSagaEvent,
     "learning.enrollment-saga.events.v1",
-    [
-        LearnerEnrolled,
-        LearnerNotEnrolled,
-        SagaAdvanced,
-        SagaEnded,
-        SagaStarted
-    ]
+    [LearnerEnrolled, LearnerNotEnrolled, SagaAdvanced, SagaEnded, SagaStarted]
 );
 
-family!(
-    EnrollmentSagaInbox,
-    "learning.enrollment-saga.inbox.v1",
-    [EnrollLearner]
-);
+family!(EnrollmentSagaInbox, "learning.enrollment-saga.inbox.v1", [EnrollLearner]);
 
 family!(
     EnrollmentCommand,
     "learning.enrollment.commands.v1",
-    [
-        ActivateEnrollment,
-        CancelEnrollment,
-        CompleteEnrollment,
-        OpenEnrollment
-    ]
+    [ActivateEnrollment, CancelEnrollment, CompleteEnrollment, OpenEnrollment]
 );
 
 family!(
     EnrollmentEvent,
     "learning.enrollment.events.v1",
-    [
-        EnrollmentActivated,
-        EnrollmentCanceled,
-        EnrollmentCompleted,
-        EnrollmentOpened
-    ]
+    [EnrollmentActivated, EnrollmentCanceled, EnrollmentCompleted, EnrollmentOpened]
 );
 
 family!(
     WithdrawalSagaEvent,
     "learning.withdrawal-saga.events.v1",
-    [
-        LearnerNotWithdrawn,
-        LearnerWithdrawn,
-        SagaAdvanced,
-        SagaEnded,
-        SagaStarted
-    ]
+    [LearnerNotWithdrawn, LearnerWithdrawn, SagaAdvanced, SagaEnded, SagaStarted]
 );
 
-family!(
-    WithdrawalSagaInbox,
-    "learning.withdrawal-saga.inbox.v1",
-    [WithdrawLearner]
-);
+family!(WithdrawalSagaInbox, "learning.withdrawal-saga.inbox.v1", [WithdrawLearner]);

@@ -117,140 +117,38 @@ pub(crate) static DESCRIPTORS: &[Descriptor] = &[
 
 /// See [`crate::topics`].
 pub(crate) static TOPICS: &[Topic] = &[
-    Topic {
-        name: "billing.journal.commands.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "billing.journal.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "billing.journal.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "billing.payment-saga.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "billing.payment-saga.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "billing.payment-saga.inbox.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "billing.payment.commands.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "billing.payment.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "billing.payment.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "daybook.operator.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "daybook.parked.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "learning.course.commands.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "learning.course.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "learning.course.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "learning.enrollment-saga.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "learning.enrollment-saga.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "learning.enrollment-saga.inbox.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "learning.enrollment.commands.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "learning.enrollment.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "learning.enrollment.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "learning.withdrawal-saga.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "learning.withdrawal-saga.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "learning.withdrawal-saga.inbox.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "notifications.recipient.commands.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "notifications.recipient.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "notifications.recipient.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "operations.operation.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "operations.operation.inbox.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "people.organization.commands.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "people.organization.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "people.organization.events.v1",
-        retention: Retention::Forever,
-    },
-    Topic {
-        name: "people.person.commands.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "people.person.control.v1",
-        retention: Retention::Fortnight,
-    },
-    Topic {
-        name: "people.person.events.v1",
-        retention: Retention::Forever,
-    },
+    Topic { name: "billing.journal.commands.v1", retention: Retention::Fortnight },
+    Topic { name: "billing.journal.control.v1", retention: Retention::Fortnight },
+    Topic { name: "billing.journal.events.v1", retention: Retention::Forever },
+    Topic { name: "billing.payment-saga.control.v1", retention: Retention::Fortnight },
+    Topic { name: "billing.payment-saga.events.v1", retention: Retention::Forever },
+    Topic { name: "billing.payment-saga.inbox.v1", retention: Retention::Fortnight },
+    Topic { name: "billing.payment.commands.v1", retention: Retention::Fortnight },
+    Topic { name: "billing.payment.control.v1", retention: Retention::Fortnight },
+    Topic { name: "billing.payment.events.v1", retention: Retention::Forever },
+    Topic { name: "daybook.operator.events.v1", retention: Retention::Forever },
+    Topic { name: "daybook.parked.v1", retention: Retention::Forever },
+    Topic { name: "learning.course.commands.v1", retention: Retention::Fortnight },
+    Topic { name: "learning.course.control.v1", retention: Retention::Fortnight },
+    Topic { name: "learning.course.events.v1", retention: Retention::Forever },
+    Topic { name: "learning.enrollment-saga.control.v1", retention: Retention::Fortnight },
+    Topic { name: "learning.enrollment-saga.events.v1", retention: Retention::Forever },
+    Topic { name: "learning.enrollment-saga.inbox.v1", retention: Retention::Fortnight },
+    Topic { name: "learning.enrollment.commands.v1", retention: Retention::Fortnight },
+    Topic { name: "learning.enrollment.control.v1", retention: Retention::Fortnight },
+    Topic { name: "learning.enrollment.events.v1", retention: Retention::Forever },
+    Topic { name: "learning.withdrawal-saga.control.v1", retention: Retention::Fortnight },
+    Topic { name: "learning.withdrawal-saga.events.v1", retention: Retention::Forever },
+    Topic { name: "learning.withdrawal-saga.inbox.v1", retention: Retention::Fortnight },
+    Topic { name: "notifications.recipient.commands.v1", retention: Retention::Fortnight },
+    Topic { name: "notifications.recipient.control.v1", retention: Retention::Fortnight },
+    Topic { name: "notifications.recipient.events.v1", retention: Retention::Forever },
+    Topic { name: "operations.operation.control.v1", retention: Retention::Fortnight },
+    Topic { name: "operations.operation.inbox.v1", retention: Retention::Fortnight },
+    Topic { name: "people.organization.commands.v1", retention: Retention::Fortnight },
+    Topic { name: "people.organization.control.v1", retention: Retention::Fortnight },
+    Topic { name: "people.organization.events.v1", retention: Retention::Forever },
+    Topic { name: "people.person.commands.v1", retention: Retention::Fortnight },
+    Topic { name: "people.person.control.v1", retention: Retention::Fortnight },
+    Topic { name: "people.person.events.v1", retention: Retention::Forever },
 ];

@@ -22,13 +22,7 @@ pub struct NotificationDeferred {
     pub deferred_until: Timestamp,
 }
 
-message!(
-    NotificationDeferred,
-    "daybook.notifications",
-    Event,
-    "notifications.recipient.events.v1",
-    recipient_id
-);
+message!(NotificationDeferred, "daybook.notifications", Event, "notifications.recipient.events.v1", recipient_id);
 
 /// A channel did not take the notification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +37,7 @@ pub struct NotificationFailed {
     pub code: String,
 }
 
-message!(
-    NotificationFailed,
-    "daybook.notifications",
-    Event,
-    "notifications.recipient.events.v1",
-    recipient_id
-);
+message!(NotificationFailed, "daybook.notifications", Event, "notifications.recipient.events.v1", recipient_id);
 
 /// A person's preferences are from now on these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,13 +60,7 @@ pub struct NotificationPreferencesSet {
     pub opted_out: Vec<String>,
 }
 
-message!(
-    NotificationPreferencesSet,
-    "daybook.notifications",
-    Event,
-    "notifications.recipient.events.v1",
-    recipient_id
-);
+message!(NotificationPreferencesSet, "daybook.notifications", Event, "notifications.recipient.events.v1", recipient_id);
 
 /// Intent: a notification is about to be handed to a channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,13 +82,7 @@ pub struct NotificationRequested {
     pub language: String,
 }
 
-message!(
-    NotificationRequested,
-    "daybook.notifications",
-    Event,
-    "notifications.recipient.events.v1",
-    recipient_id
-);
+message!(NotificationRequested, "daybook.notifications", Event, "notifications.recipient.events.v1", recipient_id);
 
 /// A channel has taken the notification over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,13 +97,7 @@ pub struct NotificationSent {
     pub message_id: String,
 }
 
-message!(
-    NotificationSent,
-    "daybook.notifications",
-    Event,
-    "notifications.recipient.events.v1",
-    recipient_id
-);
+message!(NotificationSent, "daybook.notifications", Event, "notifications.recipient.events.v1", recipient_id);
 
 /// The notification is not sent, and will not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,13 +110,7 @@ pub struct NotificationSuppressed {
     pub why: String,
 }
 
-message!(
-    NotificationSuppressed,
-    "daybook.notifications",
-    Event,
-    "notifications.recipient.events.v1",
-    recipient_id
-);
+message!(NotificationSuppressed, "daybook.notifications", Event, "notifications.recipient.events.v1", recipient_id);
 
 /// Tells a person something, by the channels the preferences allow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,19 +128,9 @@ pub struct SendNotification {
     pub class: String,
 }
 
-message!(
-    SendNotification,
-    "daybook.notifications",
-    Command,
-    "notifications.recipient.commands.v1",
-    recipient_id
-);
+message!(SendNotification, "daybook.notifications", Command, "notifications.recipient.commands.v1", recipient_id);
 
-closing!(
-    SendNotification,
-    SendNotificationClosing,
-    [NotificationSent, NotificationSuppressed, NotificationFailed]
-);
+closing!(SendNotification, SendNotificationClosing, [NotificationSent, NotificationSuppressed, NotificationFailed]);
 
 /// Replaces a person's preferences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,17 +161,9 @@ message!(
     recipient_id
 );
 
-closing!(
-    SetNotificationPreferences,
-    SetNotificationPreferencesClosing,
-    [NotificationPreferencesSet]
-);
+closing!(SetNotificationPreferences, SetNotificationPreferencesClosing, [NotificationPreferencesSet]);
 
-family!(
-    RecipientCommand,
-    "notifications.recipient.commands.v1",
-    [SendNotification, SetNotificationPreferences]
-);
+family!(RecipientCommand, "notifications.recipient.commands.v1", [SendNotification, SetNotificationPreferences]);
 
 family!(
     RecipientEvent,

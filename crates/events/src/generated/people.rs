@@ -22,13 +22,7 @@ pub struct ChangeContact {
     pub time_zone: String,
 }
 
-message!(
-    ChangeContact,
-    "daybook.people",
-    Command,
-    "people.person.commands.v1",
-    person_id
-);
+message!(ChangeContact, "daybook.people", Command, "people.person.commands.v1", person_id);
 
 closing!(ChangeContact, ChangeContactClosing, [ContactChanged]);
 
@@ -50,13 +44,7 @@ pub struct ContactChanged {
     pub time_zone: String,
 }
 
-message!(
-    ContactChanged,
-    "daybook.people",
-    Event,
-    "people.person.events.v1",
-    person_id
-);
+message!(ContactChanged, "daybook.people", Event, "people.person.events.v1", person_id);
 
 /// Destroys a person's data key, so that every sealed field of that person becomes unreadable for
 /// ever.
@@ -68,13 +56,7 @@ pub struct ErasePerson {
     pub reason: String,
 }
 
-message!(
-    ErasePerson,
-    "daybook.people",
-    Command,
-    "people.person.commands.v1",
-    person_id
-);
+message!(ErasePerson, "daybook.people", Command, "people.person.commands.v1", person_id);
 
 closing!(ErasePerson, ErasePersonClosing, [PersonErased]);
 
@@ -90,13 +72,7 @@ pub struct GrantRole {
     pub organization_id: Option<OrganizationId>,
 }
 
-message!(
-    GrantRole,
-    "daybook.people",
-    Command,
-    "people.person.commands.v1",
-    person_id
-);
+message!(GrantRole, "daybook.people", Command, "people.person.commands.v1", person_id);
 
 closing!(GrantRole, GrantRoleClosing, [RoleGranted]);
 
@@ -115,13 +91,7 @@ pub struct OrganizationRegistered {
     pub time_zone: String,
 }
 
-message!(
-    OrganizationRegistered,
-    "daybook.people",
-    Event,
-    "people.organization.events.v1",
-    organization_id
-);
+message!(OrganizationRegistered, "daybook.people", Event, "people.organization.events.v1", organization_id);
 
 /// A person's data can no longer be read by anybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,13 +102,7 @@ pub struct PersonErased {
     pub reason: String,
 }
 
-message!(
-    PersonErased,
-    "daybook.people",
-    Event,
-    "people.person.events.v1",
-    person_id
-);
+message!(PersonErased, "daybook.people", Event, "people.person.events.v1", person_id);
 
 /// A person is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,13 +125,7 @@ pub struct PersonRegistered {
     pub roles: Vec<String>,
 }
 
-message!(
-    PersonRegistered,
-    "daybook.people",
-    Event,
-    "people.person.events.v1",
-    person_id
-);
+message!(PersonRegistered, "daybook.people", Event, "people.person.events.v1", person_id);
 
 /// Makes an organization known that may publish courses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,19 +142,9 @@ pub struct RegisterOrganization {
     pub time_zone: String,
 }
 
-message!(
-    RegisterOrganization,
-    "daybook.people",
-    Command,
-    "people.organization.commands.v1",
-    organization_id
-);
+message!(RegisterOrganization, "daybook.people", Command, "people.organization.commands.v1", organization_id);
 
-closing!(
-    RegisterOrganization,
-    RegisterOrganizationClosing,
-    [OrganizationRegistered]
-);
+closing!(RegisterOrganization, RegisterOrganizationClosing, [OrganizationRegistered]);
 
 /// Makes a person known. Contact data is sealed by the sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -219,13 +167,7 @@ pub struct RegisterPerson {
     pub roles: Vec<String>,
 }
 
-message!(
-    RegisterPerson,
-    "daybook.people",
-    Command,
-    "people.person.commands.v1",
-    person_id
-);
+message!(RegisterPerson, "daybook.people", Command, "people.person.commands.v1", person_id);
 
 closing!(RegisterPerson, RegisterPersonClosing, [PersonRegistered]);
 
@@ -241,13 +183,7 @@ pub struct RevokeRole {
     pub organization_id: Option<OrganizationId>,
 }
 
-message!(
-    RevokeRole,
-    "daybook.people",
-    Command,
-    "people.person.commands.v1",
-    person_id
-);
+message!(RevokeRole, "daybook.people", Command, "people.person.commands.v1", person_id);
 
 closing!(RevokeRole, RevokeRoleClosing, [RoleRevoked]);
 
@@ -263,13 +199,7 @@ pub struct RoleGranted {
     pub organization_id: Option<OrganizationId>,
 }
 
-message!(
-    RoleGranted,
-    "daybook.people",
-    Event,
-    "people.person.events.v1",
-    person_id
-);
+message!(RoleGranted, "daybook.people", Event, "people.person.events.v1", person_id);
 
 /// A person no longer has a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,46 +213,20 @@ pub struct RoleRevoked {
     pub organization_id: Option<OrganizationId>,
 }
 
-message!(
-    RoleRevoked,
-    "daybook.people",
-    Event,
-    "people.person.events.v1",
-    person_id
-);
+message!(RoleRevoked, "daybook.people", Event, "people.person.events.v1", person_id);
 
-family!(
-    OrganizationCommand,
-    "people.organization.commands.v1",
-    [RegisterOrganization]
-);
+family!(OrganizationCommand, "people.organization.commands.v1", [RegisterOrganization]);
 
-family!(
-    OrganizationEvent,
-    "people.organization.events.v1",
-    [OrganizationRegistered]
-);
+family!(OrganizationEvent, "people.organization.events.v1", [OrganizationRegistered]);
 
 family!(
     PersonCommand,
     "people.person.commands.v1",
-    [
-        ChangeContact,
-        ErasePerson,
-        GrantRole,
-        RegisterPerson,
-        RevokeRole
-    ]
+    [ChangeContact, ErasePerson, GrantRole, RegisterPerson, RevokeRole]
 );
 
 family!(
     PersonEvent,
     "people.person.events.v1",
-    [
-        ContactChanged,
-        PersonErased,
-        PersonRegistered,
-        RoleGranted,
-        RoleRevoked
-    ]
+    [ContactChanged, PersonErased, PersonRegistered, RoleGranted, RoleRevoked]
 );

@@ -17,13 +17,7 @@ pub struct CancelSaga {
     pub reason: String,
 }
 
-message!(
-    CancelSaga,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(CancelSaga, "daybook.runtime", Control, "*.control.v1", key_text);
 
 /// Undoes a running saga.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +32,7 @@ pub struct CompensateSaga {
     pub reason: String,
 }
 
-message!(
-    CompensateSaga,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(CompensateSaga, "daybook.runtime", Control, "*.control.v1", key_text);
 
 /// Gives a parked message up, and goes on with what is held behind it. Who awaits a reply is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,13 +47,7 @@ pub struct DiscardParked {
     pub reason: String,
 }
 
-message!(
-    DiscardParked,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(DiscardParked, "daybook.runtime", Control, "*.control.v1", key_text);
 
 /// Reply: the command will never be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,13 +82,7 @@ pub struct OperationAccepted {
     pub accepted_at: Timestamp,
 }
 
-message!(
-    OperationAccepted,
-    "daybook.runtime",
-    Event,
-    "operations.operation.inbox.v1",
-    operation_id
-);
+message!(OperationAccepted, "daybook.runtime", Event, "operations.operation.inbox.v1", operation_id);
 
 /// An operator did something to a consumer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,13 +103,7 @@ pub struct OperatorActed {
     pub outcome: String,
 }
 
-message!(
-    OperatorActed,
-    "daybook.runtime",
-    Event,
-    "daybook.operator.events.v1",
-    key_text
-);
+message!(OperatorActed, "daybook.runtime", Event, "daybook.operator.events.v1", key_text);
 
 /// A notice that an outside provider sent of its own accord, verified and unread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,13 +121,7 @@ pub struct ProviderNotice {
     pub received_at: Timestamp,
 }
 
-message!(
-    ProviderNotice,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(ProviderNotice, "daybook.runtime", Control, "*.control.v1", key_text);
 
 /// Takes a parked message up again, and then what is held behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,13 +136,7 @@ pub struct RedriveParked {
     pub reason: String,
 }
 
-message!(
-    RedriveParked,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(RedriveParked, "daybook.runtime", Control, "*.control.v1", key_text);
 
 /// Reply: the command was refused and changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,13 +174,7 @@ pub struct ResolveEffect {
     pub reason: String,
 }
 
-message!(
-    ResolveEffect,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(ResolveEffect, "daybook.runtime", Control, "*.control.v1", key_text);
 
 /// Sends the awaited command of a saga again, as a new attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,13 +191,7 @@ pub struct RetryStep {
     pub reason: String,
 }
 
-message!(
-    RetryStep,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(RetryStep, "daybook.runtime", Control, "*.control.v1", key_text);
 
 /// One transition of a saga: an answer taken and the next command sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,13 +227,7 @@ pub struct SagaAdvanced {
     pub state: String,
 }
 
-message!(
-    SagaAdvanced,
-    "daybook.runtime",
-    Event,
-    "*-saga.events.v1",
-    instance_id
-);
+message!(SagaAdvanced, "daybook.runtime", Event, "*-saga.events.v1", instance_id);
 
 /// A saga is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,13 +249,7 @@ pub struct SagaEnded {
     pub step: Option<String>,
 }
 
-message!(
-    SagaEnded,
-    "daybook.runtime",
-    Event,
-    "*-saga.events.v1",
-    instance_id
-);
+message!(SagaEnded, "daybook.runtime", Event, "*-saga.events.v1", instance_id);
 
 /// A saga has begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -337,13 +271,7 @@ pub struct SagaStarted {
     pub input: Option<Vec<u8>>,
 }
 
-message!(
-    SagaStarted,
-    "daybook.runtime",
-    Event,
-    "*-saga.events.v1",
-    instance_id
-);
+message!(SagaStarted, "daybook.runtime", Event, "*-saga.events.v1", instance_id);
 
 /// Goes on as if the awaited step had been left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -360,41 +288,18 @@ pub struct SkipStep {
     pub reason: String,
 }
 
-message!(
-    SkipStep,
-    "daybook.runtime",
-    Control,
-    "*.control.v1",
-    key_text
-);
+message!(SkipStep, "daybook.runtime", Control, "*.control.v1", key_text);
 
 family!(Reply, "*", [Discarded, Rejected]);
 
-family!(
-    SagaEvent,
-    "*-saga.events.v1",
-    [SagaAdvanced, SagaEnded, SagaStarted]
-);
+family!(SagaEvent, "*-saga.events.v1", [SagaAdvanced, SagaEnded, SagaStarted]);
 
 family!(
     ControlCommand,
     "*.control.v1",
-    [
-        CancelSaga,
-        CompensateSaga,
-        DiscardParked,
-        ProviderNotice,
-        RedriveParked,
-        ResolveEffect,
-        RetryStep,
-        SkipStep
-    ]
+    [CancelSaga, CompensateSaga, DiscardParked, ProviderNotice, RedriveParked, ResolveEffect, RetryStep, SkipStep]
 );
 
 family!(OperatorEvent, "daybook.operator.events.v1", [OperatorActed]);
 
-family!(
-    OperationInbox,
-    "operations.operation.inbox.v1",
-    [OperationAccepted]
-);
+family!(OperationInbox, "operations.operation.inbox.v1", [OperationAccepted]);

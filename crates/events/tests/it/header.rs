@@ -1,6 +1,4 @@
-use daybook_events::{
-    Actor, Header, HeaderError, HeaderRef, ReplyTo, Shard, Timestamp, TraceContext,
-};
+use daybook_events::{Actor, Header, HeaderError, HeaderRef, ReplyTo, Shard, Timestamp, TraceContext};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -9,43 +7,30 @@ fn id() -> impl Strategy<Value = Uuid> {
 }
 
 fn shard() -> impl Strategy<Value = Shard> {
-    (
-        "[a-z-]{0,64}",
-        any::<u16>(),
-        any::<u32>(),
-        any::<u64>(),
-        any::<u64>(),
-    )
-        .prop_map(|(instance, partition, incarnation, seq, prev)| Shard {
+    ("[a-z-]{0,64}", any::<u16>(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
+        |(instance, partition, incarnation, seq, prev)| Shard {
             instance: instance.into(),
             partition,
             incarnation,
             seq,
             prev,
-        })
+        },
+    )
 }
 
 fn actor() -> impl Strategy<Value = Actor> {
-    (id(), "[a-z: ]{0,64}").prop_map(|(id, scopes)| Actor {
-        id,
-        scopes: scopes.into(),
-    })
+    (id(), "[a-z: ]{0,64}").prop_map(|(id, scopes)| Actor { id, scopes: scopes.into() })
 }
 
 fn reply_to() -> impl Strategy<Value = ReplyTo> {
-    ("[a-z.]{0,64}", id()).prop_map(|(topic, key)| ReplyTo {
-        topic: topic.into(),
-        key,
-    })
+    ("[a-z.]{0,64}", id()).prop_map(|(topic, key)| ReplyTo { topic: topic.into(), key })
 }
 
 fn trace() -> impl Strategy<Value = TraceContext> {
-    (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<bool>()).prop_map(|(trace_id, span_id, sampled)| {
-        TraceContext {
-            trace_id,
-            span_id,
-            sampled,
-        }
+    (any::<[u8; 16]>(), any::<[u8; 8]>(), any::<bool>()).prop_map(|(trace_id, span_id, sampled)| TraceContext {
+        trace_id,
+        span_id,
+        sampled,
     })
 }
 
@@ -98,44 +83,26 @@ fn the_bytes_of_a_header_never_change() {
     let mut bytes = Vec::new();
     header.encode(&mut bytes).unwrap();
     let id = "00000000000000000000000000000001";
-    assert_eq!(
-        hex::encode(&bytes),
-        format!("010000{id}{id}0000000000000002")
-    );
+    assert_eq!(hex::encode(&bytes), format!("010000{id}{id}0000000000000002"));
 
-    header.shard = Some(Shard {
-        instance: "ab".into(),
-        partition: 3,
-        incarnation: 4,
-        seq: 5,
-        prev: 6,
-    });
+    header.shard = Some(Shard { instance: "ab".into(), partition: 3, incarnation: 4, seq: 5, prev: 6 });
     bytes.clear();
     header.encode(&mut bytes).unwrap();
     let shard = "02616200030000000400000000000000050000000000000006";
-    assert_eq!(
-        hex::encode(&bytes),
-        format!("010001{id}{id}0000000000000002{shard}")
-    );
+    assert_eq!(hex::encode(&bytes), format!("010001{id}{id}0000000000000002{shard}"));
 }
 
 #[test]
 fn later_versions_and_unknown_flags_are_told() {
     assert_eq!(HeaderRef::decode(&[2]), Err(HeaderError::Version(2)));
-    assert_eq!(
-        HeaderRef::decode(&[1, 0x80, 0]),
-        Err(HeaderError::Flags(0x8000))
-    );
+    assert_eq!(HeaderRef::decode(&[1, 0x80, 0]), Err(HeaderError::Flags(0x8000)));
     assert_eq!(HeaderRef::decode(&[]), Err(HeaderError::Short));
 }
 
 #[test]
 fn a_text_too_long_is_refused_and_leaves_nothing_behind() {
     let mut header = Header::first(Uuid::nil(), Timestamp(0));
-    header.reply_to = Some(ReplyTo {
-        topic: "x".repeat(256).into(),
-        key: Uuid::nil(),
-    });
+    header.reply_to = Some(ReplyTo { topic: "x".repeat(256).into(), key: Uuid::nil() });
     let mut bytes = b"before".to_vec();
     assert_eq!(header.encode(&mut bytes), Err(HeaderError::Long(256)));
     assert_eq!(bytes, b"before");
@@ -143,10 +110,7 @@ fn a_text_too_long_is_refused_and_leaves_nothing_behind() {
 
 #[test]
 fn an_actor_may_what_is_written_and_no_more() {
-    let actor = Actor {
-        id: Uuid::nil(),
-        scopes: "courses:publish payments".into(),
-    };
+    let actor = Actor { id: Uuid::nil(), scopes: "courses:publish payments".into() };
     assert!(actor.may("payments") && actor.may("courses:publish"));
     assert!(!actor.may("courses") && !actor.may(""));
 }

@@ -21,9 +21,7 @@ pub fn current() -> Vec<Sample> {
     daybook_events::all()
         .iter()
         .map(|descriptor| {
-            let path = schemas()
-                .join("golden")
-                .join(format!("{}.json", descriptor.full_name));
+            let path = schemas().join("golden").join(format!("{}.json", descriptor.full_name));
             read(descriptor.full_name, &path, descriptor.schema.to_owned())
         })
         .collect()
@@ -47,14 +45,11 @@ pub fn schemas() -> PathBuf {
 }
 
 fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
 }
 
 fn read(full_name: &str, path: &Path, schema: String) -> Sample {
-    let text =
-        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let golden: Value = serde_json::from_str(&text).unwrap();
     Sample {
         full_name: full_name.to_owned(),
