@@ -1,0 +1,155 @@
+use std::collections::HashSet;
+
+use daybook_engine::{Claimed, Commit, CommitError, Load, LoadError, Loaded, Spec};
+use daybook_events::Timestamp;
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, Row, SqlSafeStr};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::error::{commit_error, leaves_connection_usable, load_error, load_timeout, sqlstate};
+use crate::load::{LoadSql, load};
+use crate::moment::Moment;
+use crate::names::Names;
+use crate::settings::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+use crate::store::answered;
+use crate::{Error, Settings, arguments, claim, function, maintain};
+
+/// SQLSTATE of a change to a table that the part did not declare.
+const UNDEFINED_TABLE: &str = "42P01";
+
+/// An answer, and the database's time when it was given.
+#[derive(Clone, Debug)]
+pub struct Answered<T> {
+    pub value: T,
+    pub at: Timestamp,
+}
+
+/// The tables of one part. Loads and commits go through one connection of its own, one at a time and in the order
+/// of the calls; claims go beside it, so that one that waits for an old owner holds up no batch.
+///
+/// A connection is opened when it is needed and given up when its state is in doubt, also when a call is dropped
+/// halfway. Whoever calls waits between attempts.
+#[derive(Debug)]
+pub struct PartStore {
+    pool: PgPool,
+    names: Names,
+    generation: i32,
+    options: PgConnectOptions,
+    commit_sql: String,
+    load_sql: LoadSql,
+    tables: HashSet<&'static str>,
+    writer: Mutex<Option<PgConnection>>,
+}
+
+impl PartStore {
+    pub(crate) fn new(
+        settings: &Settings,
+        pool: PgPool,
+        names: Names,
+        generation: i32,
+        spec: &Spec,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            options: settings.writer_options()?,
+            commit_sql: function::call_sql(&names),
+            load_sql: LoadSql::new(&names.control, &names.derived(generation)),
+            tables: spec.tables.iter().map(|table| table.name).collect(),
+            writer: Mutex::new(None),
+            pool,
+            names,
+            generation,
+        })
+    }
+
+    /// Takes the partition: raises its version, so that whoever wrote it before is fenced off, and reads all that is
+    /// open. Waits for a commit under way of an earlier owner.
+    ///
+    /// # Errors
+    /// Worth another try.
+    pub async fn claim(&self, partition: u16) -> Result<Answered<Claimed>, Error> {
+        let derived = self.names.derived(self.generation);
+        answered("claiming a partition", claim::claim(&self.pool, &self.names.control, &derived, partition)).await
+    }
+
+    /// Reads what the next batch needs.
+    ///
+    /// # Errors
+    /// The SQLSTATE; worth another try, but for class XX: a row that this version cannot read.
+    pub async fn load(&self, ask: &Load) -> Result<Answered<Loaded>, LoadError> {
+        let mut writer = self.writer.lock().await;
+        let mut connection = self.taken(&mut writer).await.map_err(|error| load_error(&error))?;
+        let loaded =
+            timeout(ANSWER_TIMEOUT, load(&mut connection, &self.load_sql, ask)).await.map_err(|_| load_timeout())?;
+        if loaded.as_ref().err().is_none_or(leaves_connection_usable) {
+            *writer = Some(connection);
+        }
+        loaded.map_err(|error| load_error(&error))
+    }
+
+    /// Applies a batch: all of it in one transaction, or nothing.
+    ///
+    /// # Errors
+    /// See [`CommitError`]. After [`CommitError::Unknown`] the connection is gone; a claim tells what became of it.
+    pub async fn commit(&self, commit: &Commit) -> Result<Answered<()>, CommitError> {
+        if commit.tables.iter().any(|changes| !self.tables.contains(changes.table)) {
+            return Err(CommitError::Data { sqlstate: UNDEFINED_TABLE.to_owned() });
+        }
+        let arguments = arguments::of_commit(commit).map_err(|error| commit_error(&sqlx::Error::Encode(error)))?;
+        let mut writer = self.writer.lock().await;
+        let mut connection =
+            self.taken(&mut writer).await.map_err(|error| CommitError::Retry { sqlstate: sqlstate(&error) })?;
+        let call = sqlx::query_with(AssertSqlSafe(self.commit_sql.as_str()), arguments).fetch_one(&mut connection);
+        let answer = timeout(ANSWER_TIMEOUT, call).await.map_err(|_| CommitError::Unknown)?;
+        if answer.as_ref().err().is_none_or(leaves_connection_usable) {
+            *writer = Some(connection);
+        }
+        let (failed, at) = answer.and_then(|row| verdict(&row)).map_err(|error| commit_error(&error))?;
+        if failed.is_empty() { Ok(Answered { value: (), at }) } else { Err(CommitError::Fenced(failed)) }
+    }
+
+    /// Empties what has been kept long enough. To be called every hour or so; nothing but space is lost when it is not.
+    ///
+    /// # Errors
+    /// Worth another try.
+    pub async fn maintain(&self) -> Result<(), Error> {
+        answered("housekeeping", maintain::maintain(&self.pool, &self.names.control)).await
+    }
+
+    /// The writer's connection, opened if there is none. It is put back only when its state is known to be good:
+    /// a caller that goes away takes it along.
+    async fn taken(&self, writer: &mut Option<PgConnection>) -> Result<PgConnection, sqlx::Error> {
+        if let Some(connection) = writer.take() {
+            return Ok(connection);
+        }
+        let open = async {
+            let mut connection = self.options.connect().await?;
+            // Prepared before anything is sent by it: so a failure here is surely no commit.
+            connection.prepare(AssertSqlSafe(self.commit_sql.as_str()).into_sql_str()).await?;
+            Ok(connection)
+        };
+        timeout(CONNECT_TIMEOUT, open).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    /// Closes the writer's connection in good order.
+    pub async fn close(&self) {
+        if let Some(connection) = self.writer.lock().await.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(
+                part = self.names.part,
+                sqlstate = sqlstate(&error),
+                "closing the writer's connection failed"
+            );
+        }
+    }
+}
+
+/// The partitions that were refused, and the time.
+fn verdict(row: &PgRow) -> Result<(Vec<u16>, Timestamp), sqlx::Error> {
+    let failed: Vec<i32> = row.try_get(0)?;
+    let Moment(at) = row.try_get(1)?;
+    // Only what we asked for comes back, and that were `u16`.
+    let failed = failed.into_iter().filter_map(|partition| u16::try_from(partition).ok()).collect();
+    Ok((failed, at))
+}
