@@ -1,1 +1,14 @@
+#![doc = include_str!("../README.md")]
 
+mod alarm;
+mod behind;
+mod carry;
+mod clock;
+mod error;
+mod metrics;
+mod part;
+mod prepare;
+mod runner;
+
+pub use error::Error;
+pub use part::{Options, Part, Surroundings, run_part};

@@ -58,10 +58,7 @@ impl Admin {
         config.set_log_level(RDKafkaLogLevel::Emerg);
         let client = AdminClient::from_config_and_context(&config, Quiet)
             .map_err(|refused| Refusal::Settings(refused.to_string()))?;
-        Ok(Self {
-            settings: settings.clone(),
-            client: Arc::new(client),
-        })
+        Ok(Self { settings: settings.clone(), client: Arc::new(client) })
     }
 
     /// Id of the cluster, fixed when its storage was formatted.
@@ -69,12 +66,7 @@ impl Admin {
     /// # Errors
     /// When no broker answers in time.
     pub async fn cluster_id(&self) -> Result<String, Error> {
-        self.ask(|client| {
-            client
-                .fetch_cluster_id(ANSWER_TIMEOUT)
-                .ok_or(Error::Late("what is the cluster's id"))
-        })
-        .await
+        self.ask(|client| client.fetch_cluster_id(ANSWER_TIMEOUT).ok_or(Error::Late("what is the cluster's id"))).await
     }
 
     /// The topics among `names` that exist, in the same order.
@@ -88,18 +80,13 @@ impl Admin {
         let wire: Vec<String> = names.iter().map(|name| self.settings.wire(name)).collect();
         let described = self
             .ask(move |client| {
-                native::describe_topics(client, &wire, ANSWER_TIMEOUT)
-                    .map_err(Error::kafka("describe topics"))
+                native::describe_topics(client, &wire, ANSWER_TIMEOUT).map_err(Error::kafka("describe topics"))
             })
             .await?;
         let seen = names.iter().filter_map(|name| {
             let wire = self.settings.wire(name);
             let (id, partitions) = described.iter().find(|found| found.name == wire)?.topic?;
-            Some(TopicSeen {
-                name: name.clone(),
-                id,
-                partitions,
-            })
+            Some(TopicSeen { name: name.clone(), id, partitions })
         });
         Ok(seen.collect())
     }
@@ -122,27 +109,15 @@ impl Admin {
         for difference in self.diff(plan).await? {
             match difference {
                 Difference::Missing { topic } => missing.push(topic),
-                Difference::Partitions {
-                    topic,
-                    expected,
-                    found,
-                } => {
-                    return Err(Refusal::PartitionCount {
-                        topic,
-                        expected,
-                        found,
-                    }
-                    .into());
+                Difference::Partitions { topic, expected, found } => {
+                    return Err(Refusal::PartitionCount { topic, expected, found }.into());
                 }
             }
         }
         if missing.is_empty() {
             return Ok(missing);
         }
-        let wanted = plan
-            .iter()
-            .filter(|planned| missing.contains(&planned.name))
-            .collect::<Vec<_>>();
+        let wanted = plan.iter().filter(|planned| missing.contains(&planned.name)).collect::<Vec<_>>();
         self.create(&wanted).await?;
         Ok(missing)
     }
@@ -151,19 +126,15 @@ impl Admin {
         let texts: Vec<(String, String, i32)> = wanted
             .iter()
             .map(|planned| {
-                (
-                    self.settings.wire(&planned.name),
-                    planned.retention.ms().to_string(),
-                    i32::from(planned.partitions),
-                )
+                (self.settings.wire(&planned.name), planned.retention.ms().to_string(), i32::from(planned.partitions))
             })
             .collect();
         let copies = i32::from(self.settings.replication);
         let topics: Vec<NewTopic<'_>> = texts
             .iter()
             .map(|(name, retention_ms, partitions)| {
-                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(copies))
-                    .set("retention.ms", retention_ms);
+                let topic =
+                    NewTopic::new(name, *partitions, TopicReplication::Fixed(copies)).set("retention.ms", retention_ms);
                 if self.settings.replication >= REPLICATION_FOR_IN_SYNC_MIN {
                     topic.set("min.insync.replicas", IN_SYNC_MIN)
                 } else {
@@ -174,21 +145,13 @@ impl Admin {
         let options = AdminOptions::new()
             .operation_timeout(Some(CREATE_TIMEOUT))
             .request_timeout(Some(CREATE_TIMEOUT + ANSWER_TIMEOUT));
-        let results = self
-            .client
-            .create_topics(&topics, &options)
-            .await
-            .map_err(Error::kafka("create topics"))?;
+        let results = self.client.create_topics(&topics, &options).await.map_err(Error::kafka("create topics"))?;
         for result in results {
             match result {
                 // Another process was faster.
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => {
-                    return Err(Refusal::TopicRefused {
-                        topic,
-                        reason: code.to_string(),
-                    }
-                    .into());
+                    return Err(Refusal::TopicRefused { topic, reason: code.to_string() }.into());
                 }
             }
         }
@@ -201,26 +164,15 @@ impl Admin {
     /// When no broker answers in time; a refusal when one is missing or has another number of partitions.
     pub async fn check(&self, names: &[String], expected: u16) -> Result<Vec<TopicSeen>, Error> {
         let seen = self.describe(names).await?;
-        let missing: Vec<String> = names
-            .iter()
-            .filter(|name| !seen.iter().any(|topic| topic.name == **name))
-            .cloned()
-            .collect();
+        let missing: Vec<String> =
+            names.iter().filter(|name| !seen.iter().any(|topic| topic.name == **name)).cloned().collect();
         if !missing.is_empty() {
             return Err(Refusal::TopicsMissing { topics: missing }.into());
         }
-        match seen
-            .iter()
-            .find(|topic| topic.partitions != usize::from(expected))
-        {
+        match seen.iter().find(|topic| topic.partitions != usize::from(expected)) {
             Some(wrong) => {
                 let (topic, found) = (wrong.name.clone(), wrong.partitions);
-                Err(Refusal::PartitionCount {
-                    topic,
-                    expected,
-                    found,
-                }
-                .into())
+                Err(Refusal::PartitionCount { topic, expected, found }.into())
             }
             None => Ok(seen),
         }

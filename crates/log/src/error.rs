@@ -7,10 +7,7 @@ use rdkafka::error::KafkaError;
 pub enum Error {
     /// The brokers could not be asked, or did not answer as they should. Trying again may help.
     #[error("cannot {during}: {source}")]
-    Kafka {
-        during: &'static str,
-        source: KafkaError,
-    },
+    Kafka { during: &'static str, source: KafkaError },
     /// The registry could not be asked. Trying again may help.
     #[error("the schema registry cannot be reached: {0}")]
     RegistryUnreachable(String),
@@ -42,11 +39,7 @@ pub enum Refusal {
         "topic {topic} has {found} partitions where the contract says {expected}; keys would change their partition, so a \
          topic never grows in place: copy it into a new topic with {expected} partitions"
     )]
-    PartitionCount {
-        topic: String,
-        expected: u16,
-        found: usize,
-    },
+    PartitionCount { topic: String, expected: u16, found: usize },
     #[error("the broker refuses to create topic {topic}: {reason}")]
     TopicRefused { topic: String, reason: String },
     #[error(
@@ -58,27 +51,17 @@ pub enum Refusal {
         "the registry gives {full_name} the id {first} in one subject and {second} in another; it must give equal schemas equal \
          ids (Apicurio: leave registry.ccompat.legacy-id-mode.enabled off)"
     )]
-    SchemaIdsDiffer {
-        full_name: String,
-        first: u32,
-        second: u32,
-    },
+    SchemaIdsDiffer { full_name: String, first: u32, second: u32 },
     #[error(
         "the registry answers {status} to {what}: {said}; check that the registry setting is the base of a Confluent API"
     )]
-    RegistryAnswer {
-        what: String,
-        status: u16,
-        said: String,
-    },
+    RegistryAnswer { what: String, status: u16, said: String },
     #[error(
         "group {group} wants to go on at an offset that topic {topic} no longer (or not yet) has: retention overtook the part, or \
          the topic was recreated; bring the part back with: daybook recover {group}"
     )]
     OffsetsGone { group: String, topic: String },
-    #[error(
-        "group {group}: another process took the same instance name; give each replica its own instance setting"
-    )]
+    #[error("group {group}: another process took the same instance name; give each replica its own instance setting")]
     InstanceTaken { group: String },
     #[error("group {group}: the consumer failed for good ({code}); restart the process")]
     ConsumerFailed { group: String, code: String },

@@ -42,12 +42,7 @@ pub enum Fetched {
     /// They are somebody else's already; nothing is waited for.
     Lost(Vec<u16>),
     /// Records of one partition and stream in the order of the log.
-    Records {
-        partition: u16,
-        stream: Stream,
-        token: u64,
-        records: Vec<Record>,
-    },
+    Records { partition: u16, stream: Stream, token: u64, records: Vec<Record> },
 }
 
 /// The topics of a part, as the brokers know them.
@@ -135,10 +130,7 @@ impl Fetcher {
             .create_with_context(Membership::default())
             .map_err(|refused| Refusal::Settings(refused.to_string()))?;
         Ok(Self {
-            topics: Topics {
-                data: settings.wire(data),
-                control: settings.wire(control),
-            },
+            topics: Topics { data: settings.wire(data), control: settings.wire(control) },
             group,
             consumer: Arc::new(consumer),
             registry: Arc::clone(registry),
@@ -153,34 +145,36 @@ impl Fetcher {
         })
     }
 
-    /// What the group has committed of the data topic's first `partitions` partitions.
+    /// What the group has committed of these partitions of the data topic. The answer does not need the fetcher.
     ///
     /// # Errors
     /// When the brokers do not answer in time.
-    pub async fn committed(&self, partitions: u16) -> Result<Vec<Committed>, Error> {
+    pub fn committed(&self, partitions: &[u16]) -> impl Future<Output = Result<Vec<Committed>, Error>> + Send + use<> {
         let mut list = TopicPartitionList::new();
-        for partition in 0..partitions {
-            list.add_partition(&self.topics.data, i32::from(partition));
+        for partition in partitions {
+            list.add_partition(&self.topics.data, i32::from(*partition));
         }
-        let consumer = Arc::clone(&self.consumer);
-        let list = tokio::task::spawn_blocking(move || {
-            consumer.committed_offsets(list, COMMITTED_TIMEOUT)
-        })
-        .await
-        .map_err(|_| Error::Late("what the group has committed"))?
-        .map_err(Error::kafka("ask for committed offsets"))?;
-        let committed = list.elements().into_iter().filter_map(|element| {
-            let Offset::Offset(next) = element.offset() else {
-                return None;
-            };
-            let partition = u16::try_from(element.partition()).ok()?;
-            Some(Committed {
-                partition,
-                next,
-                witness: element.metadata().parse().ok(),
-            })
-        });
-        Ok(committed.collect())
+        // Not kept alive by a question: only the fetcher decides when the group is left.
+        let consumer = Arc::downgrade(&self.consumer);
+        let late = || Error::Late("what has the group committed");
+        async move {
+            let ask = tokio::task::spawn_blocking(move || {
+                let consumer = consumer.upgrade().ok_or_else(late)?;
+                consumer.committed_offsets(list, COMMITTED_TIMEOUT).map_err(Error::kafka("ask for committed offsets"))
+            });
+            let list = ask.await.map_err(|_| late())??;
+            let committed = list.elements().into_iter().filter_map(|element| {
+                let Offset::Offset(next) = element.offset() else { return None };
+                let partition = u16::try_from(element.partition()).ok()?;
+                Some(Committed { partition, next, witness: element.metadata().parse().ok() })
+            });
+            Ok(committed.collect())
+        }
+    }
+
+    /// Where the data topic's partition ended when records were last fetched: for lag. `None`: not known.
+    pub fn end_seen(&self, partition: u16) -> Option<i64> {
+        native::end_seen(self.consumer.client(), &self.topics.data, partition)
     }
 
     /// Joins the group. Partitions come through [`Fetcher::next`].
@@ -188,9 +182,7 @@ impl Fetcher {
     /// # Errors
     /// When librdkafka refuses.
     pub fn join(&self) -> Result<(), Error> {
-        self.consumer
-            .subscribe(&[&self.topics.data])
-            .map_err(Error::kafka("subscribe"))
+        self.consumer.subscribe(&[&self.topics.data]).map_err(Error::kafka("subscribe"))
     }
 
     /// What happens next. May be canceled: nothing is lost.
@@ -230,13 +222,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// When librdkafka refuses.
-    pub fn fetch(
-        &mut self,
-        partition: u16,
-        token: u64,
-        data: i64,
-        control: i64,
-    ) -> Result<(), Error> {
+    pub fn fetch(&mut self, partition: u16, token: u64, data: i64, control: i64) -> Result<(), Error> {
         self.forget(partition)?;
         if self.paused_for_good.remove(&partition) {
             // This answers the revocation that waits for other partitions too early. The fence holds; it costs them a batch.
@@ -245,16 +231,10 @@ impl Fetcher {
         let during = "fetch a partition";
         let mut list = self.both_topics(partition);
         for (stream, offset) in [(Stream::Data, data), (Stream::Control, control)] {
-            list.set_partition_offset(
-                self.topics.of(stream),
-                i32::from(partition),
-                Offset::Offset(offset),
-            )
-            .map_err(Error::kafka(during))?;
+            list.set_partition_offset(self.topics.of(stream), i32::from(partition), Offset::Offset(offset))
+                .map_err(Error::kafka(during))?;
         }
-        self.consumer
-            .incremental_assign(&list)
-            .map_err(Error::kafka(during))?;
+        self.consumer.incremental_assign(&list).map_err(Error::kafka(during))?;
         // librdkafka keeps an application's pause across assignments.
         self.consumer.resume(&list).map_err(Error::kafka(during))?;
         for stream in [Stream::Data, Stream::Control] {
@@ -270,9 +250,7 @@ impl Fetcher {
     pub fn forget(&mut self, partition: u16) -> Result<(), Error> {
         let was_fetched = self.lanes.remove(&(partition, Stream::Data)).is_some();
         self.lanes.remove(&(partition, Stream::Control));
-        self.ready.retain(
-            |ready| !matches!(ready, Fetched::Records { partition: of, .. } if *of == partition),
-        );
+        self.ready.retain(|ready| !matches!(ready, Fetched::Records { partition: of, .. } if *of == partition));
         if !was_fetched {
             return Ok(());
         }
@@ -281,17 +259,13 @@ impl Fetcher {
             self.unassign(partition)
         } else {
             self.paused_for_good.insert(partition);
-            self.consumer
-                .pause(&self.both_topics(partition))
-                .map_err(Error::kafka("stop fetching a partition"))
+            self.consumer.pause(&self.both_topics(partition)).map_err(Error::kafka("stop fetching a partition"))
         }
     }
 
     fn unassign(&self, partition: u16) -> Result<(), Error> {
         let list = self.both_topics(partition);
-        self.consumer
-            .incremental_unassign(&list)
-            .map_err(Error::kafka("stop fetching a partition"))
+        self.consumer.incremental_unassign(&list).map_err(Error::kafka("stop fetching a partition"))
     }
 
     /// Answers that a revoked partition is let go. The group goes on when all of one revocation are.
@@ -306,34 +280,23 @@ impl Fetcher {
         }
         self.forget(partition)?;
         self.revoking.retain(|revoking| *revoking != partition);
-        if self.revoking.is_empty() {
-            self.answer_revocation()
-        } else {
-            Ok(())
-        }
+        if self.revoking.is_empty() { self.answer_revocation() } else { Ok(()) }
     }
 
     /// Unassigns whatever is assigned but no longer fetched. An empty list answers too.
     fn answer_revocation(&mut self) -> Result<(), Error> {
         self.paused_for_good.clear();
-        let assigned = self
-            .consumer
-            .assignment()
-            .map_err(Error::kafka("ask for the assignment"))?;
+        let assigned = self.consumer.assignment().map_err(Error::kafka("ask for the assignment"))?;
         let mut gone = TopicPartitionList::new();
         for element in assigned.elements() {
             let stream = self.stream_of(element.topic());
             let partition = u16::try_from(element.partition()).ok();
-            let is_fetched = stream
-                .zip(partition)
-                .is_some_and(|(stream, of)| self.lanes.contains_key(&(of, stream)));
+            let is_fetched = stream.zip(partition).is_some_and(|(stream, of)| self.lanes.contains_key(&(of, stream)));
             if !is_fetched {
                 gone.add_partition(element.topic(), element.partition());
             }
         }
-        self.consumer
-            .incremental_unassign(&gone)
-            .map_err(Error::kafka("answer a revocation"))
+        self.consumer.incremental_unassign(&gone).map_err(Error::kafka("answer a revocation"))
     }
 
     /// # Errors
@@ -351,8 +314,7 @@ impl Fetcher {
     /// Notes the group offset and the witness of a partition; committed about once a second.
     pub fn witness(&mut self, partition: u16, next: i64, witness: Witness) {
         self.witnesses.insert(partition, (next, witness));
-        self.witness_at
-            .get_or_insert_with(|| Instant::now() + WITNESS_INTERVAL);
+        self.witness_at.get_or_insert_with(|| Instant::now() + WITNESS_INTERVAL);
     }
 
     /// Commits the last offsets and leaves the group (a static member stays in it until its session ends).
@@ -397,9 +359,7 @@ impl Fetcher {
             Ok(message) => message,
             Err(failed) => return self.failed(&failed).map(|()| 0),
         };
-        let lane = self
-            .stream_of(message.topic())
-            .zip(u16::try_from(message.partition()).ok());
+        let lane = self.stream_of(message.topic()).zip(u16::try_from(message.partition()).ok());
         let Some((stream, partition)) = lane else {
             return Ok(0);
         };
@@ -444,8 +404,7 @@ impl Fetcher {
 
     fn ask_registry(&self, id: u32) {
         let registry = Arc::clone(&self.registry);
-        self.lookups
-            .push(async move { (id, registry.resolve(id).await) }.boxed());
+        self.lookups.push(async move { (id, registry.resolve(id).await) }.boxed());
     }
 
     /// Goes on with the lanes that waited for this id.
@@ -453,12 +412,8 @@ impl Fetcher {
         if let SchemaLookup::Known(writer) = &lookup {
             self.known.insert(id, Arc::clone(writer));
         }
-        let waited: Vec<(u16, Stream)> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.wants() == Some(id))
-            .map(|(place, _)| *place)
-            .collect();
+        let waited: Vec<(u16, Stream)> =
+            self.lanes.iter().filter(|(_, lane)| lane.wants() == Some(id)).map(|(place, _)| *place).collect();
         for place in waited {
             self.go_on(place, id, &lookup);
         }
@@ -489,12 +444,7 @@ impl Fetcher {
         if let Some(lane) = self.lanes.get_mut(&(partition, stream)) {
             lane.waiting = waiting;
         }
-        self.hand_over(vec![Chunk {
-            partition,
-            stream,
-            token,
-            records,
-        }]);
+        self.hand_over(vec![Chunk { partition, stream, token, records }]);
         match wanted {
             Some(other) => self.ask_registry(other),
             None => self.flow(partition, stream),
@@ -502,21 +452,12 @@ impl Fetcher {
     }
 
     fn hand_over(&mut self, chunks: Vec<Chunk>) {
-        self.ready.extend(chunks.into_iter().map(
-            |Chunk {
-                 partition,
-                 stream,
-                 token,
-                 records,
-             }| {
-                Fetched::Records {
-                    partition,
-                    stream,
-                    token,
-                    records,
-                }
-            },
-        ));
+        self.ready.extend(chunks.into_iter().map(|Chunk { partition, stream, token, records }| Fetched::Records {
+            partition,
+            stream,
+            token,
+            records,
+        }));
     }
 
     /// An error instead of a message.
@@ -524,18 +465,12 @@ impl Fetcher {
         let group = self.group.clone();
         match failed {
             KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => {
-                Err(Refusal::OffsetsGone {
-                    group,
-                    topic: self.topics.data.clone(),
-                })
+                Err(Refusal::OffsetsGone { group, topic: self.topics.data.clone() })
             }
             KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
                 Err(Refusal::InstanceTaken { group })
             }
-            KafkaError::MessageConsumptionFatal(code) => Err(Refusal::ConsumerFailed {
-                group,
-                code: code.to_string(),
-            }),
+            KafkaError::MessageConsumptionFatal(code) => Err(Refusal::ConsumerFailed { group, code: code.to_string() }),
             // librdkafka tries again by itself.
             passing => {
                 debug!(group, %passing, "fetching is disturbed");
@@ -560,11 +495,7 @@ impl Fetcher {
 
     /// Stops a lane that waits for a schema, unless it is stopped already.
     fn hold(&self, partition: u16, stream: Stream) {
-        if self
-            .lanes
-            .get(&(partition, stream))
-            .is_some_and(|lane| lane.paused)
-        {
+        if self.lanes.get(&(partition, stream)).is_some_and(|lane| lane.paused) {
             return;
         }
         if let Err(failed) = self.consumer.pause(&self.one_topic(partition, stream)) {
@@ -575,11 +506,7 @@ impl Fetcher {
 
     /// Lets a lane flow whose schemas are known, if the engine has room.
     fn flow(&self, partition: u16, stream: Stream) {
-        if !self
-            .lanes
-            .get(&(partition, stream))
-            .is_some_and(Lane::flows)
-        {
+        if !self.lanes.get(&(partition, stream)).is_some_and(Lane::flows) {
             return;
         }
         if let Err(failed) = self.consumer.resume(&self.one_topic(partition, stream)) {
@@ -617,9 +544,7 @@ impl Fetcher {
     }
 
     fn stream_of(&self, topic: &str) -> Option<Stream> {
-        [Stream::Data, Stream::Control]
-            .into_iter()
-            .find(|stream| self.topics.of(*stream) == topic)
+        [Stream::Data, Stream::Control].into_iter().find(|stream| self.topics.of(*stream) == topic)
     }
 }
 

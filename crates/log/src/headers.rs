@@ -30,23 +30,15 @@ impl Envelope<'_> {
             (HEADER_KEY, self.header),
             ("ce_specversion", b"1.0"),
             ("ce_id", self.message_id.to_string().as_bytes()),
-            (
-                "ce_source",
-                format!("/daybook/{}", self.instance).as_bytes(),
-            ),
+            ("ce_source", format!("/daybook/{}", self.instance).as_bytes()),
             ("ce_type", self.type_name.as_bytes()),
             ("ce_time", self.time.to_string().as_bytes()),
             ("content-type", b"application/avro"),
         ]
         .into_iter()
-        .fold(
-            OwnedHeaders::new_with_capacity(8),
-            |headers, (key, value)| add(headers, key, value),
-        );
+        .fold(OwnedHeaders::new_with_capacity(8), |headers, (key, value)| add(headers, key, value));
         // The header was encoded by the engine; one that cannot be read has no trace to pass on.
-        let trace = HeaderRef::decode(self.header)
-            .ok()
-            .and_then(|header| header.trace);
+        let trace = HeaderRef::decode(self.header).ok().and_then(|header| header.trace);
         match trace.filter(|trace| trace.sampled) {
             Some(trace) => add(headers, "traceparent", traceparent(&trace).as_bytes()),
             None => headers,
@@ -55,19 +47,12 @@ impl Envelope<'_> {
 }
 
 fn add(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
-    headers.insert(Header {
-        key,
-        value: Some(value),
-    })
+    headers.insert(Header { key, value: Some(value) })
 }
 
 /// W3C Trace Context, version 00, sampled.
 fn traceparent(trace: &TraceContext) -> String {
-    format!(
-        "00-{:032x}-{:016x}-01",
-        u128::from_be_bytes(trace.trace_id),
-        u64::from_be_bytes(trace.span_id)
-    )
+    format!("00-{:032x}-{:016x}-01", u128::from_be_bytes(trace.trace_id), u64::from_be_bytes(trace.span_id))
 }
 
 #[cfg(test)]
@@ -87,11 +72,7 @@ mod tests {
             tenant: None,
             reply_to: None,
             reply_for: None,
-            trace: sampled.map(|sampled| TraceContext {
-                trace_id: [1; 16],
-                span_id: [2; 8],
-                sampled,
-            }),
+            trace: sampled.map(|sampled| TraceContext { trace_id: [1; 16], span_id: [2; 8], sampled }),
             request_hash: None,
         };
         let mut bytes = Vec::new();
@@ -104,11 +85,7 @@ mod tests {
             time: Timestamp(0),
             header: &bytes,
         };
-        envelope
-            .headers()
-            .iter()
-            .map(|header| header.key.to_owned())
-            .collect()
+        envelope.headers().iter().map(|header| header.key.to_owned()).collect()
     }
 
     #[test]
@@ -118,34 +95,14 @@ mod tests {
 
     #[test]
     fn an_event_is_a_cloud_event_and_carries_a_sampled_trace() {
-        let cloud = [
-            "db",
-            "ce_specversion",
-            "ce_id",
-            "ce_source",
-            "ce_type",
-            "ce_time",
-            "content-type",
-        ];
+        let cloud = ["db", "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "content-type"];
         assert_eq!(names("learning.course.events.v1", Some(false)), cloud);
-        assert_eq!(
-            names("learning.course.events.v1", Some(true))
-                .last()
-                .unwrap(),
-            "traceparent"
-        );
+        assert_eq!(names("learning.course.events.v1", Some(true)).last().unwrap(), "traceparent");
     }
 
     #[test]
     fn a_trace_is_written_as_w3c_wants_it() {
-        let trace = TraceContext {
-            trace_id: [0xab; 16],
-            span_id: [1; 8],
-            sampled: true,
-        };
-        assert_eq!(
-            traceparent(&trace),
-            "00-abababababababababababababababab-0101010101010101-01"
-        );
+        let trace = TraceContext { trace_id: [0xab; 16], span_id: [1; 8], sampled: true };
+        assert_eq!(traceparent(&trace), "00-abababababababababababababababab-0101010101010101-01");
     }
 }

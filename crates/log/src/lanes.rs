@@ -19,11 +19,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub fn new(token: u64) -> Self {
-        Self {
-            token,
-            paused: false,
-            waiting: VecDeque::new(),
-        }
+        Self { token, paused: false, waiting: VecDeque::new() }
     }
 
     /// Whether records may be fetched.
@@ -58,19 +54,11 @@ pub(crate) struct Chunks {
 
 impl Chunks {
     pub fn push(&mut self, token: u64, record: Record) {
-        let place = *self
-            .places
-            .entry((record.partition, record.stream))
-            .or_insert_with(|| {
-                let (partition, stream) = (record.partition, record.stream);
-                self.chunks.push(Chunk {
-                    partition,
-                    stream,
-                    token,
-                    records: Vec::new(),
-                });
-                self.chunks.len() - 1
-            });
+        let place = *self.places.entry((record.partition, record.stream)).or_insert_with(|| {
+            let (partition, stream) = (record.partition, record.stream);
+            self.chunks.push(Chunk { partition, stream, token, records: Vec::new() });
+            self.chunks.len() - 1
+        });
         self.chunks[place].records.push(record);
     }
 

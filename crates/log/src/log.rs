@@ -73,14 +73,6 @@ impl Log {
     /// # Errors
     /// When the brokers cannot be asked, or there is no such topic.
     pub async fn tail(&self, topic: &str, start: Start, follow: bool) -> Result<Tail, Error> {
-        Tail::open(
-            &self.settings,
-            &self.admin,
-            &self.registry,
-            topic,
-            start,
-            follow,
-        )
-        .await
+        Tail::open(&self.settings, &self.admin, &self.registry, topic, start, follow).await
     }
 }

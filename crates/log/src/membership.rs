@@ -36,10 +36,7 @@ pub(crate) struct Membership {
 
 impl Membership {
     pub fn take(&self) -> Option<Change> {
-        self.changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// From now on a revocation is answered at once: the engine has let go of everything.
@@ -48,10 +45,7 @@ impl Membership {
     }
 
     fn note(&self, change: Change) {
-        self.changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(change);
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
         self.noted.notify_one();
     }
 
@@ -87,17 +81,8 @@ impl ClientContext for Membership {
 }
 
 impl ConsumerContext for Membership {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        kind: RDKafkaRespErr,
-        list: &mut TopicPartitionList,
-    ) {
-        let partitions = list
-            .elements()
-            .iter()
-            .filter_map(|element| u16::try_from(element.partition()).ok())
-            .collect();
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions = list.elements().iter().filter_map(|element| u16::try_from(element.partition()).ok()).collect();
         if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.assigned(consumer, partitions);
         } else {

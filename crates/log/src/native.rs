@@ -1,7 +1,7 @@
-//! The two things that rdkafka does not wrap. All unsafe code of the log is in this file.
+//! The three things that rdkafka does not wrap. All unsafe code of the log is in this file.
 #![expect(
     unsafe_code,
-    reason = "rdkafka wraps neither DescribeTopics nor the lookup of one header by name"
+    reason = "rdkafka wraps neither DescribeTopics nor the lookup of one header by name nor the last known end of a partition"
 )]
 
 use std::ffi::{CStr, CString, c_char};
@@ -28,13 +28,29 @@ pub(crate) fn header<'m>(message: &'m BorrowedMessage<'_>, name: &CStr) -> Optio
     }
     let (mut value, mut size) = (ptr::null(), 0);
     // SAFETY: `headers` was just set by librdkafka and belongs to the message.
-    let found =
-        unsafe { sys::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size) };
+    let found = unsafe { sys::rd_kafka_header_get_last(headers, name.as_ptr(), &mut value, &mut size) };
     if found.is_error() || value.is_null() {
         return None;
     }
     // SAFETY: librdkafka answers a pointer to `size` bytes that live as long as the message, to which the lifetime is bound.
     Some(unsafe { std::slice::from_raw_parts(value.cast(), size) })
+}
+
+/// The end of a partition as the last fetch told it; asks nobody.
+pub(crate) fn end_seen<C: ClientContext>(client: &Client<C>, topic: &str, partition: u16) -> Option<i64> {
+    let topic = CString::new(topic).ok()?;
+    let (mut low, mut high) = (-1, -1);
+    // SAFETY: client and topic outlive the call, which only writes the two numbers.
+    let known = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            client.native_ptr(),
+            topic.as_ptr(),
+            i32::from(partition),
+            &mut low,
+            &mut high,
+        )
+    };
+    (!known.is_error() && high >= 0).then_some(high)
 }
 
 /// A topic as the brokers describe it.
@@ -51,10 +67,7 @@ pub(crate) fn describe_topics<C: ClientContext>(
     names: &[String],
     timeout: Duration,
 ) -> KafkaResult<Vec<Description>> {
-    let names: Vec<CString> = names
-        .iter()
-        .map(|name| CString::new(name.as_str()))
-        .collect::<Result<_, _>>()?;
+    let names: Vec<CString> = names.iter().map(|name| CString::new(name.as_str())).collect::<Result<_, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: every object made here is destroyed by its guard, in reverse order, after the last use; the event (and with it the
@@ -72,30 +85,15 @@ pub(crate) fn describe_topics<C: ClientContext>(
             sys::rd_kafka_AdminOptions_destroy,
         );
         let mut text = [0; 256];
-        let set = sys::rd_kafka_AdminOptions_set_request_timeout(
-            options.0,
-            timeout_ms,
-            text.as_mut_ptr(),
-            text.len(),
-        );
+        let set = sys::rd_kafka_AdminOptions_set_request_timeout(options.0, timeout_ms, text.as_mut_ptr(), text.len());
         if set.is_error() {
-            return Err(KafkaError::AdminOpCreation(
-                CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned(),
-            ));
+            return Err(KafkaError::AdminOpCreation(CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned()));
         }
-        let queue = Owned(
-            sys::rd_kafka_queue_new(client.native_ptr()),
-            sys::rd_kafka_queue_destroy,
-        );
+        let queue = Owned(sys::rd_kafka_queue_new(client.native_ptr()), sys::rd_kafka_queue_destroy);
         sys::rd_kafka_DescribeTopics(client.native_ptr(), topics.0, options.0, queue.0);
-        let event = Owned(
-            sys::rd_kafka_queue_poll(queue.0, timeout_ms),
-            sys::rd_kafka_event_destroy,
-        );
+        let event = Owned(sys::rd_kafka_queue_poll(queue.0, timeout_ms), sys::rd_kafka_event_destroy);
         if event.0.is_null() {
-            return Err(KafkaError::AdminOp(
-                rdkafka::types::RDKafkaErrorCode::OperationTimedOut,
-            ));
+            return Err(KafkaError::AdminOp(rdkafka::types::RDKafkaErrorCode::OperationTimedOut));
         }
         let failed = sys::rd_kafka_event_error(event.0);
         if failed.is_error() {
@@ -116,32 +114,19 @@ unsafe fn read_descriptions(event: *mut sys::rd_kafka_event_t) -> KafkaResult<Ve
             return Err(KafkaError::Canceled);
         }
         let first = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
-        if count == 0 {
-            &[]
-        } else {
-            std::slice::from_raw_parts(first, count)
-        }
+        if count == 0 { &[] } else { std::slice::from_raw_parts(first, count) }
     };
     // SAFETY: the descriptions belong to the event.
-    topics
-        .iter()
-        .map(|topic| unsafe { read_description(*topic) })
-        .collect()
+    topics.iter().map(|topic| unsafe { read_description(*topic) }).collect()
 }
 
 /// # Safety
 /// `topic` must point to a description that outlives the call.
-unsafe fn read_description(
-    topic: *const sys::rd_kafka_TopicDescription_t,
-) -> KafkaResult<Description> {
-    use sys::rd_kafka_resp_err_t::{
-        RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART,
-    };
+unsafe fn read_description(topic: *const sys::rd_kafka_TopicDescription_t) -> KafkaResult<Description> {
+    use sys::rd_kafka_resp_err_t::{RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART};
     // SAFETY: as the caller promises; name, error, id and partitions belong to the description.
     unsafe {
-        let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic))
-            .to_string_lossy()
-            .into_owned();
+        let name = CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
         match sys::rd_kafka_error_code(sys::rd_kafka_TopicDescription_error(topic)) {
             RD_KAFKA_RESP_ERR_NO_ERROR => {}
             RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => {
@@ -156,10 +141,7 @@ unsafe fn read_description(
         );
         let mut partitions = 0;
         sys::rd_kafka_TopicDescription_partitions(topic, &mut partitions);
-        Ok(Description {
-            name,
-            topic: Some((id, partitions)),
-        })
+        Ok(Description { name, topic: Some((id, partitions)) })
     }
 }
 

@@ -50,10 +50,7 @@ pub(crate) struct Outbound<'a> {
 /// Who waits for the acknowledgment of a message.
 pub(crate) enum Ticket {
     /// A shard. The channel is unbounded; what is in it is bounded by what a shard may have unacknowledged.
-    Shard {
-        to: mpsc::UnboundedSender<Delivered>,
-        delivered: Delivered,
-    },
+    Shard { to: mpsc::UnboundedSender<Delivered>, delivered: Delivered },
     /// A request.
     Request(oneshot::Sender<Result<Position, RDKafkaErrorCode>>),
 }
@@ -86,14 +83,8 @@ impl Handle {
     /// When librdkafka refuses the settings.
     pub fn new(config: ClientConfig) -> Result<Self, Error> {
         let broken = watch::Sender::new(0);
-        let first =
-            start(&config, &broken).map_err(|refused| Refusal::Settings(refused.to_string()))?;
-        Ok(Self {
-            config,
-            current: RwLock::new(Some(first)),
-            replacing: Mutex::new(()),
-            broken,
-        })
+        let first = start(&config, &broken).map_err(|refused| Refusal::Settings(refused.to_string()))?;
+        Ok(Self { config, current: RwLock::new(Some(first)), replacing: Mutex::new(()), broken })
     }
 
     /// Changes whenever the producer failed for good.
@@ -117,9 +108,7 @@ impl Handle {
             .timestamp(message.time_ms);
         match producer.send(record) {
             Ok(()) => Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                Err(NotTaken::Later)
-            }
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(NotTaken::Later),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), _)) => {
                 producer.client().context().fail(&self.broken);
                 Err(NotTaken::Later)
@@ -139,10 +128,7 @@ impl Handle {
     }
 
     fn replace_blocking(&self) {
-        let _only = self
-            .replacing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _only = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = {
             let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
             match current.as_ref() {
@@ -157,9 +143,7 @@ impl Handle {
         }
         match start(&self.config, &self.broken) {
             Ok(new) => {
-                warn!(
-                    "the producer failed for good and was replaced; what was under way is sent again"
-                );
+                warn!("the producer failed for good and was replaced; what was under way is sent again");
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
             }
             Err(failed) => {
@@ -171,10 +155,7 @@ impl Handle {
 }
 
 fn start(config: &ClientConfig, broken: &watch::Sender<u64>) -> Result<Threaded, KafkaError> {
-    config.create_with_context(Deliveries {
-        failed: AtomicBool::new(false),
-        broken: broken.clone(),
-    })
+    config.create_with_context(Deliveries { failed: AtomicBool::new(false), broken: broken.clone() })
 }
 
 /// Takes acknowledgments to those who wait for them. Called on the producer's own thread, which it never blocks.
@@ -213,19 +194,13 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let outcome = match result {
-            Ok(message) => Ok(Position {
-                partition: message.partition(),
-                offset: message.offset(),
-            }),
+            Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
             Err((KafkaError::MessageProduction(code), _)) => Err(*code),
             Err(_) => Err(RDKafkaErrorCode::Unknown),
         };
         match *ticket {
             Ticket::Shard { to, delivered } => {
-                let known = to.send(Delivered {
-                    ok: outcome.is_ok(),
-                    ..delivered
-                });
+                let known = to.send(Delivered { ok: outcome.is_ok(), ..delivered });
                 if known.is_err() {
                     // The part has ended; on its next start it publishes again what is not marked as published.
                     tracing::debug!("an acknowledgment came after its part had ended");

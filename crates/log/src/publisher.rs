@@ -67,21 +67,14 @@ impl Publisher {
     /// Publishes messages of the shard in this order. Never blocks: what the producer can't take yet waits here. A later
     /// attempt of a shard takes the place of what still waits of an earlier one.
     pub fn publish(&mut self, partition: u16, attempt: u64, messages: Vec<Outgoing>) {
-        self.pending
-            .retain(|waiting| waiting.partition != partition || waiting.attempt == attempt);
-        self.pending
-            .extend(messages.into_iter().map(|message| Pending {
-                partition,
-                attempt,
-                message,
-            }));
+        self.pending.retain(|waiting| waiting.partition != partition || waiting.attempt == attempt);
+        self.pending.extend(messages.into_iter().map(|message| Pending { partition, attempt, message }));
         self.offer();
     }
 
     /// Drops what still waits of a shard that is no longer ours.
     pub fn forget(&mut self, partition: u16) {
-        self.pending
-            .retain(|waiting| waiting.partition != partition);
+        self.pending.retain(|waiting| waiting.partition != partition);
     }
 
     /// How many messages the producer has not taken yet.
@@ -113,9 +106,7 @@ impl Publisher {
 
     /// Acknowledgments that are here already, at most `limit`.
     pub fn ready(&mut self, limit: usize) -> Vec<Delivered> {
-        std::iter::from_fn(|| self.deliveries.try_recv().ok())
-            .take(limit)
-            .collect()
+        std::iter::from_fn(|| self.deliveries.try_recv().ok()).take(limit).collect()
     }
 
     fn offer(&mut self) {
@@ -145,30 +136,14 @@ impl Publisher {
     }
 
     fn fail_front(&mut self) {
-        if let Some(Pending {
-            partition,
-            attempt,
-            message,
-        }) = self.pending.pop_front()
-        {
-            let failed = Delivered {
-                partition,
-                attempt,
-                seq: message.seq,
-                ok: false,
-            };
-            self.sender
-                .send(failed)
-                .expect("this publisher holds the receiver of its own channel");
+        if let Some(Pending { partition, attempt, message }) = self.pending.pop_front() {
+            let failed = Delivered { partition, attempt, seq: message.seq, ok: false };
+            self.sender.send(failed).expect("this publisher holds the receiver of its own channel");
         }
     }
 
     fn send(&self, pending: &Pending) -> Result<(), NotTaken> {
-        let Pending {
-            partition,
-            attempt,
-            message,
-        } = pending;
+        let Pending { partition, attempt, message } = pending;
         let envelope = Envelope {
             topic: &message.topic,
             instance: &self.instance,
@@ -185,19 +160,8 @@ impl Publisher {
             headers: envelope.headers(),
             time_ms: message.time.millis(),
         };
-        let delivered = Delivered {
-            partition: *partition,
-            attempt: *attempt,
-            seq: message.seq,
-            ok: false,
-        };
-        self.handle.send(
-            outbound,
-            Ticket::Shard {
-                to: self.sender.clone(),
-                delivered,
-            },
-        )
+        let delivered = Delivered { partition: *partition, attempt: *attempt, seq: message.seq, ok: false };
+        self.handle.send(outbound, Ticket::Shard { to: self.sender.clone(), delivered })
     }
 }
 

@@ -47,9 +47,7 @@ impl Registry {
     /// When the HTTP client cannot be made.
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         if rustls::crypto::CryptoProvider::get_default().is_none()
-            && rustls::crypto::ring::default_provider()
-                .install_default()
-                .is_err()
+            && rustls::crypto::ring::default_provider().install_default().is_err()
         {
             tracing::debug!("another thread installed the process's crypto provider first");
         }
@@ -96,9 +94,7 @@ impl Registry {
         let name = format!("{}{}", self.prefix, subject.name);
         let schema = json!({ "schema": subject.schema });
         let versions = format!("subjects/{name}/versions");
-        let found = self
-            .ask(Method::POST, &format!("subjects/{name}"), Some(&schema))
-            .await?;
+        let found = self.ask(Method::POST, &format!("subjects/{name}"), Some(&schema)).await?;
         if found.status == StatusCode::OK {
             return Ok((found.id(&name)?, false));
         }
@@ -112,19 +108,12 @@ impl Registry {
         match added.status {
             StatusCode::OK => {}
             StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
-                return Err(Refusal::SchemaIncompatible {
-                    subject: name,
-                    said: added.said(),
-                }
-                .into());
+                return Err(Refusal::SchemaIncompatible { subject: name, said: added.said() }.into());
             }
             _ => return Err(added.refused(&versions).into()),
         }
         if !ruled && !self.set_rule(&name, subject.compatibility).await? {
-            warn!(
-                subject = name,
-                "the registry has no such subject right after it was registered"
-            );
+            warn!(subject = name, "the registry has no such subject right after it was registered");
         }
         Ok((added.id(&name)?, true))
     }
@@ -132,13 +121,7 @@ impl Registry {
     /// Answers whether the registry knows the subject.
     async fn set_rule(&self, name: &str, compatibility: &str) -> Result<bool, Error> {
         let path = format!("config/{name}");
-        let answer = self
-            .ask(
-                Method::PUT,
-                &path,
-                Some(&json!({ "compatibility": compatibility })),
-            )
-            .await?;
+        let answer = self.ask(Method::PUT, &path, Some(&json!({ "compatibility": compatibility }))).await?;
         match answer.status {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
@@ -184,11 +167,7 @@ impl Registry {
     /// When the registry cannot be reached or does not speak Confluent's API.
     pub async fn ping(&self) -> Result<(), Error> {
         let answer = self.ask(Method::GET, "config", None).await?;
-        if answer.status == StatusCode::OK {
-            Ok(())
-        } else {
-            Err(answer.refused("config").into())
-        }
+        if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.refused("config").into()) }
     }
 
     fn learn(&self, id: u32, schema: &str) -> Option<Arc<Writer>> {
@@ -208,18 +187,11 @@ impl Registry {
     fn learn_own(&self, subject: &Subject, id: u32) -> Result<(), Refusal> {
         let first = {
             let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
-            *learned
-                .ids
-                .entry(subject.full_name.to_owned())
-                .or_insert(id)
+            *learned.ids.entry(subject.full_name.to_owned()).or_insert(id)
         };
         if first != id {
             let full_name = subject.full_name.to_owned();
-            return Err(Refusal::SchemaIdsDiffer {
-                full_name,
-                first,
-                second: id,
-            });
+            return Err(Refusal::SchemaIdsDiffer { full_name, first, second: id });
         }
         if self.writer(id).is_none() {
             self.learn(id, subject.schema);
@@ -239,38 +211,23 @@ impl Registry {
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() > ANSWER_BYTES_MAX {
-                return Err(Error::RegistryUnreachable(format!(
-                    "an answer of more than {ANSWER_BYTES_MAX} bytes"
-                )));
+                return Err(Error::RegistryUnreachable(format!("an answer of more than {ANSWER_BYTES_MAX} bytes")));
             }
         }
         if status.is_server_error() {
             return Err(Error::RegistryUnreachable(format!("it answers {status}")));
         }
-        Ok(Answer {
-            status,
-            body: serde_json::from_slice(&bytes).unwrap_or_default(),
-        })
+        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or_default() })
     }
 }
 
 impl Schemas for Registry {
     fn writer(&self, id: u32) -> Option<Arc<Writer>> {
-        self.learned
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .writers
-            .get(&id)
-            .cloned()
+        self.learned.read().unwrap_or_else(PoisonError::into_inner).writers.get(&id).cloned()
     }
 
     fn id_of(&self, full_name: &str) -> Option<u32> {
-        self.learned
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ids
-            .get(full_name)
-            .copied()
+        self.learned.read().unwrap_or_else(PoisonError::into_inner).ids.get(full_name).copied()
     }
 }
 
@@ -298,19 +255,11 @@ impl Answer {
     }
 
     fn said(&self) -> String {
-        let said = self
-            .body
-            .get("message")
-            .and_then(Value::as_str)
-            .unwrap_or("(nothing)");
+        let said = self.body.get("message").and_then(Value::as_str).unwrap_or("(nothing)");
         said.chars().take(SAID_CHARS_MAX).collect()
     }
 
     fn refused(&self, what: &str) -> Refusal {
-        Refusal::RegistryAnswer {
-            what: what.to_owned(),
-            status: self.status.as_u16(),
-            said: self.said(),
-        }
+        Refusal::RegistryAnswer { what: what.to_owned(), status: self.status.as_u16(), said: self.said() }
     }
 }

@@ -71,32 +71,19 @@ impl Requests {
     ///
     /// # Errors
     /// When librdkafka refuses the settings.
-    pub(crate) fn new(
-        settings: &Settings,
-        instance: &str,
-        longest: Duration,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(settings: &Settings, instance: &str, longest: Duration) -> Result<Self, Error> {
         let mut config = producer::config(settings);
         config.set("message.timeout.ms", longest.as_millis().to_string());
         let handle = Arc::new(Handle::new(config)?);
-        Ok(Self {
-            settings: settings.clone(),
-            instance: instance.into(),
-            handle,
-        })
+        Ok(Self { settings: settings.clone(), instance: instance.into(), handle })
     }
 
     /// Publishes and waits until all in-sync copies have it, at most until the deadline.
     ///
     /// # Errors
     /// See [`PublishError`]: only `NotKnown` leaves it open whether the message is in the log.
-    pub async fn publish(
-        &self,
-        request: Request<'_>,
-        deadline: Instant,
-    ) -> Result<Position, PublishError> {
-        let bytes =
-            request.key.len() + request.header.len() + request.value.len() + RECORD_OVERHEAD_BYTES;
+    pub async fn publish(&self, request: Request<'_>, deadline: Instant) -> Result<Position, PublishError> {
+        let bytes = request.key.len() + request.header.len() + request.value.len() + RECORD_OVERHEAD_BYTES;
         if bytes > RECORD_BYTES_MAX {
             return Err(PublishError::TooLarge { bytes });
         }
@@ -130,8 +117,7 @@ impl Requests {
         let partition = key::partition(request.key, u32::from(PARTITIONS));
         let outbound = Outbound {
             topic: &self.settings.wire(request.topic),
-            partition: u16::try_from(partition)
-                .expect("below the number of partitions, which is a u16"),
+            partition: u16::try_from(partition).expect("below the number of partitions, which is a u16"),
             key: request.key,
             value: request.value,
             headers: envelope.headers(),
@@ -168,21 +154,9 @@ mod tests {
 
     #[test]
     fn only_a_certain_refusal_is_told_as_one() {
-        assert_eq!(
-            failed(RDKafkaErrorCode::MessageTimedOut, 1),
-            PublishError::NotKnown
-        );
-        assert_eq!(
-            failed(RDKafkaErrorCode::PurgeInflight, 1),
-            PublishError::NotKnown
-        );
-        assert_eq!(
-            failed(RDKafkaErrorCode::MessageSizeTooLarge, 9),
-            PublishError::TooLarge { bytes: 9 }
-        );
-        assert!(matches!(
-            failed(RDKafkaErrorCode::UnknownTopic, 1),
-            PublishError::Refused(_)
-        ));
+        assert_eq!(failed(RDKafkaErrorCode::MessageTimedOut, 1), PublishError::NotKnown);
+        assert_eq!(failed(RDKafkaErrorCode::PurgeInflight, 1), PublishError::NotKnown);
+        assert_eq!(failed(RDKafkaErrorCode::MessageSizeTooLarge, 9), PublishError::TooLarge { bytes: 9 });
+        assert!(matches!(failed(RDKafkaErrorCode::UnknownTopic, 1), PublishError::Refused(_)));
     }
 }

@@ -27,25 +27,15 @@ pub struct Registered {
 /// Every schema under each topic in which it is published: its own, the topics that a star stands for, and for what closes a
 /// command the inboxes, where replies go.
 pub fn subjects(plan: &[TopicPlan]) -> Vec<Subject> {
-    all()
-        .iter()
-        .flat_map(|message| topics_of(message, plan).map(|topic| subject(topic, message)))
-        .collect()
+    all().iter().flat_map(|message| topics_of(message, plan).map(|topic| subject(topic, message))).collect()
 }
 
-fn topics_of<'a>(
-    message: &'static Descriptor,
-    plan: &'a [TopicPlan],
-) -> impl Iterator<Item = &'a str> {
-    let closes = all()
-        .iter()
-        .any(|command| command.closing.contains(&message.full_name));
-    plan.iter()
-        .map(|topic| topic.name.as_str())
-        .filter(move |topic| match message.topic {
-            "*" => is_inbox(topic) || is_control(topic),
-            pattern => matches(pattern, topic) || (closes && is_inbox(topic)),
-        })
+fn topics_of<'a>(message: &'static Descriptor, plan: &'a [TopicPlan]) -> impl Iterator<Item = &'a str> {
+    let closes = all().iter().any(|command| command.closing.contains(&message.full_name));
+    plan.iter().map(|topic| topic.name.as_str()).filter(move |topic| match message.topic {
+        "*" => is_inbox(topic) || is_control(topic),
+        pattern => matches(pattern, topic) || (closes && is_inbox(topic)),
+    })
 }
 
 fn subject(topic: &str, message: &'static Descriptor) -> Subject {
@@ -65,9 +55,7 @@ fn matches(pattern: &str, topic: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == topic,
         Some((before, after)) => {
-            topic.len() >= before.len() + after.len()
-                && topic.starts_with(before)
-                && topic.ends_with(after)
+            topic.len() >= before.len() + after.len() && topic.starts_with(before) && topic.ends_with(after)
         }
     }
 }
@@ -86,14 +74,8 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_text() {
-        assert!(matches(
-            "*-saga.events.v1",
-            "learning.enrollment-saga.events.v1"
-        ));
-        assert!(!matches(
-            "*-saga.events.v1",
-            "learning.enrollment.events.v1"
-        ));
+        assert!(matches("*-saga.events.v1", "learning.enrollment-saga.events.v1"));
+        assert!(!matches("*-saga.events.v1", "learning.enrollment.events.v1"));
         assert!(matches("a.b.events.v1", "a.b.events.v1"));
         assert!(!matches("ab*ba", "aba"));
     }
@@ -102,13 +84,7 @@ mod tests {
     fn every_message_has_a_subject_and_what_closes_a_command_has_one_in_the_inboxes() {
         let subjects = subjects(&crate::plan([]));
         for message in all() {
-            assert!(
-                subjects
-                    .iter()
-                    .any(|subject| subject.full_name == message.full_name),
-                "{}",
-                message.full_name
-            );
+            assert!(subjects.iter().any(|subject| subject.full_name == message.full_name), "{}", message.full_name);
         }
         assert!(subjects.iter().any(|subject| {
             subject.name == "learning.enrollment-saga.inbox.v1-daybook.learning.SeatReserved"

@@ -52,10 +52,7 @@ impl Tail {
     ) -> Result<Self, Error> {
         let seen = admin.describe(&[topic.to_owned()]).await?;
         let Some(seen) = seen.first() else {
-            return Err(Refusal::TopicsMissing {
-                topics: vec![topic.to_owned()],
-            }
-            .into());
+            return Err(Refusal::TopicsMissing { topics: vec![topic.to_owned()] }.into());
         };
         let consumer = consumer(settings)?;
         let wire = settings.wire(topic);
@@ -67,9 +64,7 @@ impl Tail {
                 Start::Beginning => ends.start,
                 Start::End => ends.end,
                 Start::Last(count) => (ends.end - i64::from(count)).max(ends.start),
-                Start::Time(time) => {
-                    first_since(&consumer, &wire, partition, time)?.unwrap_or(ends.end)
-                }
+                Start::Time(time) => first_since(&consumer, &wire, partition, time)?.unwrap_or(ends.end),
             };
             if from < ends.end {
                 open.insert(partition, ends.end);
@@ -77,63 +72,52 @@ impl Tail {
             list.add_partition_offset(&wire, i32::from(partition), Offset::Offset(from))
                 .map_err(Error::kafka("read a topic"))?;
         }
-        consumer
-            .assign(&list)
-            .map_err(Error::kafka("read a topic"))?;
-        Ok(Self {
-            consumer,
-            registry: Arc::clone(registry),
-            open,
-            follow,
-        })
+        consumer.assign(&list).map_err(Error::kafka("read a topic"))?;
+        Ok(Self { consumer, registry: Arc::clone(registry), open, follow })
     }
 
     /// The next record, its schema looked up. `None`: everything was read that was there when it began (never, when
-    /// following). May be canceled.
+    /// following).
+    ///
+    /// # Errors
+    /// When the log cannot be read on, or the registry cannot be asked.
+    pub async fn next(&mut self) -> Result<Option<Record>, Error> {
+        let Some(mut record) = self.next_raw().await? else { return Ok(None) };
+        if let SchemaLookup::NoSuchId(id) = record.schema
+            && let Some(writer) = self.registry.fetch(id).await?
+        {
+            record.schema = SchemaLookup::Known(writer);
+        }
+        Ok(Some(record))
+    }
+
+    /// As [`Tail::next`], but asks no registry: what is framed counts as an unknown id. May be canceled.
     ///
     /// # Errors
     /// When the log cannot be read on.
-    pub async fn next(&mut self) -> Result<Option<Record>, Error> {
+    pub async fn next_raw(&mut self) -> Result<Option<Record>, Error> {
         loop {
             if self.open.is_empty() && !self.follow {
                 return Ok(None);
             }
-            let mut record = {
-                let message = match self.consumer.stream().next().await {
-                    Some(Ok(message)) => message,
-                    Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::PartitionEOF)))
-                    | None => continue,
-                    Some(Err(KafkaError::PartitionEOF(partition))) => {
-                        // Where the last offsets before the end hold no record, this is the only sign of it.
-                        self.open.retain(|open, _| i32::from(*open) != partition);
-                        continue;
+            match self.consumer.stream().next().await {
+                Some(Ok(message)) => {
+                    let Ok(partition) = u16::try_from(message.partition()) else { continue };
+                    let record = read(&message, Stream::Data, partition);
+                    if self.open.get(&partition).is_some_and(|end| record.offset + 1 >= *end) {
+                        self.open.remove(&partition);
                     }
-                    Some(Err(failed)) if is_passing(&failed) => continue,
-                    Some(Err(failed)) => {
-                        return Err(Error::Kafka {
-                            during: "read a topic",
-                            source: failed,
-                        });
-                    }
-                };
-                let Ok(partition) = u16::try_from(message.partition()) else {
-                    continue;
-                };
-                read(&message, Stream::Data, partition)
-            };
-            if self
-                .open
-                .get(&record.partition)
-                .is_some_and(|end| record.offset + 1 >= *end)
-            {
-                self.open.remove(&record.partition);
+                    return Ok(Some(record));
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    // Where the last offsets before the end hold no record, this is the only sign of it.
+                    self.open.retain(|open, _| i32::from(*open) != partition);
+                }
+                Some(Err(failed)) if !is_passing(&failed) => {
+                    return Err(Error::Kafka { during: "read a topic", source: failed });
+                }
+                Some(Err(_)) | None => {}
             }
-            if let SchemaLookup::NoSuchId(id) = record.schema
-                && let Some(writer) = self.registry.fetch(id).await?
-            {
-                record.schema = SchemaLookup::Known(writer);
-            }
-            return Ok(Some(record));
         }
     }
 }
@@ -172,15 +156,9 @@ fn first_since(
     time: Timestamp,
 ) -> Result<Option<i64>, Error> {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(
-        topic,
-        i32::from(partition),
-        Offset::Offset(time.millis().max(0)),
-    )
-    .map_err(Error::kafka("ask for an offset by time"))?;
-    let found = consumer
-        .offsets_for_times(list, ANSWER_TIMEOUT)
+    list.add_partition_offset(topic, i32::from(partition), Offset::Offset(time.millis().max(0)))
         .map_err(Error::kafka("ask for an offset by time"))?;
+    let found = consumer.offsets_for_times(list, ANSWER_TIMEOUT).map_err(Error::kafka("ask for an offset by time"))?;
     let first = found.elements().first().map(|element| element.offset());
     Ok(match first {
         Some(Offset::Offset(offset)) => Some(offset),

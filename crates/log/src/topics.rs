@@ -22,46 +22,25 @@ pub enum Difference {
     /// `topics apply` creates it.
     Missing { topic: String },
     /// Nothing can be done in place.
-    Partitions {
-        topic: String,
-        expected: u16,
-        found: usize,
-    },
+    Partitions { topic: String, expected: u16, found: usize },
 }
 
 /// Every topic of the contract, and the control topics and inputs of the parts, each once, in the order of names.
 pub fn plan<'a>(parts: impl IntoIterator<Item = &'a Spec>) -> Vec<TopicPlan> {
-    let mut retentions: BTreeMap<String, Retention> = topics()
-        .iter()
-        .map(|topic| (topic.name.to_owned(), topic.retention))
-        .collect();
+    let mut retentions: BTreeMap<String, Retention> =
+        topics().iter().map(|topic| (topic.name.to_owned(), topic.retention)).collect();
     for part in parts {
-        let named = [part.input, part.control.as_str()]
-            .into_iter()
-            .chain(part.outputs.iter().copied());
+        let named = [part.input, part.control.as_str()].into_iter().chain(part.outputs.iter().copied());
         for name in named.filter(|name| !name.contains('*')) {
-            retentions
-                .entry(name.to_owned())
-                .or_insert_with(|| retention_of(name));
+            retentions.entry(name.to_owned()).or_insert_with(|| retention_of(name));
         }
     }
-    retentions
-        .into_iter()
-        .map(|(name, retention)| TopicPlan {
-            name,
-            partitions: PARTITIONS,
-            retention,
-        })
-        .collect()
+    retentions.into_iter().map(|(name, retention)| TopicPlan { name, partitions: PARTITIONS, retention }).collect()
 }
 
 /// Events are the book and stay; commands, inboxes and control go.
 fn retention_of(name: &str) -> Retention {
-    if name.contains(".events.") {
-        Retention::Forever
-    } else {
-        Retention::Fortnight
-    }
+    if name.contains(".events.") { Retention::Forever } else { Retention::Fortnight }
 }
 
 /// Compares what was seen with the plan.
@@ -72,11 +51,7 @@ pub(crate) fn differences(plan: &[TopicPlan], seen: &[TopicSeen]) -> Vec<Differe
             match seen.iter().find(|seen| seen.name == planned.name) {
                 None => Some(Difference::Missing { topic }),
                 Some(seen) if seen.partitions != usize::from(planned.partitions) => {
-                    Some(Difference::Partitions {
-                        topic,
-                        expected: planned.partitions,
-                        found: seen.partitions,
-                    })
+                    Some(Difference::Partitions { topic, expected: planned.partitions, found: seen.partitions })
                 }
                 Some(_) => None,
             }
@@ -91,40 +66,19 @@ mod tests {
     use super::*;
 
     fn planned(name: &str) -> TopicPlan {
-        TopicPlan {
-            name: name.to_owned(),
-            partitions: 8,
-            retention: retention_of(name),
-        }
+        TopicPlan { name: name.to_owned(), partitions: 8, retention: retention_of(name) }
     }
 
     #[test]
     fn a_missing_topic_and_a_wrong_partition_count_are_told_apart() {
-        let seen = |name: &str, partitions| TopicSeen {
-            name: name.to_owned(),
-            id: Uuid::nil(),
-            partitions,
-        };
-        let plan = [
-            planned("a.b.events.v1"),
-            planned("a.b.commands.v1"),
-            planned("a.b.control.v1"),
-        ];
-        let found = differences(
-            &plan,
-            &[seen("a.b.events.v1", 8), seen("a.b.commands.v1", 9)],
-        );
+        let seen = |name: &str, partitions| TopicSeen { name: name.to_owned(), id: Uuid::nil(), partitions };
+        let plan = [planned("a.b.events.v1"), planned("a.b.commands.v1"), planned("a.b.control.v1")];
+        let found = differences(&plan, &[seen("a.b.events.v1", 8), seen("a.b.commands.v1", 9)]);
         assert_eq!(
             found,
             [
-                Difference::Partitions {
-                    topic: "a.b.commands.v1".to_owned(),
-                    expected: 8,
-                    found: 9
-                },
-                Difference::Missing {
-                    topic: "a.b.control.v1".to_owned()
-                },
+                Difference::Partitions { topic: "a.b.commands.v1".to_owned(), expected: 8, found: 9 },
+                Difference::Missing { topic: "a.b.control.v1".to_owned() },
             ]
         );
     }

@@ -30,10 +30,7 @@ impl FromStr for Witness {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (incarnation, out_seq) = text.split_once(':').ok_or(())?;
-        Ok(Self {
-            incarnation: incarnation.parse().map_err(|_| ())?,
-            out_seq: out_seq.parse().map_err(|_| ())?,
-        })
+        Ok(Self { incarnation: incarnation.parse().map_err(|_| ())?, out_seq: out_seq.parse().map_err(|_| ())? })
     }
 }
 
@@ -43,18 +40,9 @@ mod tests {
 
     #[test]
     fn a_witness_survives_as_text_and_compares_by_incarnation_first() {
-        let witness = Witness {
-            incarnation: 2,
-            out_seq: 17,
-        };
+        let witness = Witness { incarnation: 2, out_seq: 17 };
         assert_eq!(witness.to_string().parse(), Ok(witness));
         assert_eq!("".parse::<Witness>(), Err(()));
-        assert!(
-            witness
-                > Witness {
-                    incarnation: 1,
-                    out_seq: 900
-                }
-        );
+        assert!(witness > Witness { incarnation: 1, out_seq: 900 });
     }
 }

@@ -1,0 +1,129 @@
+//! Work that takes time: each function is one future, whose end is told to the engine.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daybook_engine::{
+    Claimed, Commit, CommitError, Load, LoadError, Loaded, Performance, Performed, Performer, RawRecord,
+};
+use daybook_events::{Schemas, Timestamp, unframe};
+use daybook_log::{Committed, Ends, Log, Registry, Witness};
+use daybook_store::PartStore;
+use futures::FutureExt;
+use tokio::time::Instant;
+use tracing::{Instrument, debug, info_span, warn};
+
+/// How long a question to the brokers waits before it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Work that has ended.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Claimed { partition: u16, claimed: Option<(Box<Claimed>, Timestamp, Option<Witness>)> },
+    Loaded { ticket: u64, result: Result<(Box<Loaded>, Timestamp), LoadError> },
+    Committed { ticket: u64, result: Result<Timestamp, CommitError>, nexts: Vec<(u16, i64)>, took: Duration },
+    Performed { partition: u16, token: u64, intent_id: uuid::Uuid, outcome: Performed },
+    Ends { partition: u16, token: u64, data: i64, control: i64 },
+}
+
+/// Claims a partition, and asks what its shard was last known to have published.
+pub(crate) async fn claim(
+    part: &'static str,
+    store: Arc<PartStore>,
+    partition: u16,
+    committed: impl Future<Output = Result<Vec<Committed>, daybook_log::Error>>,
+) -> Done {
+    let claimed = match store.claim(partition).await {
+        Ok(answered) => answered,
+        Err(failed) => {
+            warn!(part, partition, %failed, "a partition could not be claimed; trying again");
+            return Done::Claimed { partition, claimed: None };
+        }
+    };
+    match committed.await {
+        Ok(committed) => {
+            let witness = committed.first().and_then(|committed| committed.witness);
+            Done::Claimed { partition, claimed: Some((Box::new(claimed.value), claimed.at, witness)) }
+        }
+        Err(failed) => {
+            warn!(part, partition, %failed, "the witness of a partition could not be read; trying again");
+            Done::Claimed { partition, claimed: None }
+        }
+    }
+}
+
+/// Loads, and looks up the schemas of stored records: the engine asks for them without waiting.
+pub(crate) async fn load(store: Arc<PartStore>, registry: Arc<Registry>, ticket: u64, load: Load) -> Done {
+    let result = store.load(&load).await;
+    if let Ok(loaded) = &result {
+        let held = loaded.value.held.iter().map(|held| &held.raw);
+        let parked = loaded.value.parked.iter().map(|parked| &parked.raw);
+        for raw in held.chain(parked) {
+            know_schema(&registry, raw).await;
+        }
+    }
+    Done::Loaded { ticket, result: result.map(|loaded| (Box::new(loaded.value), loaded.at)) }
+}
+
+async fn know_schema(registry: &Registry, raw: &RawRecord) {
+    if let Some(Ok((id, _))) = raw.value.as_deref().map(unframe)
+        && registry.writer(id).is_none()
+    {
+        // An id that does not exist is left unknown: the engine parks its record again.
+        let lookup = registry.resolve(id).await;
+        debug!(id, ?lookup, "a stored record's schema was looked up");
+    }
+}
+
+pub(crate) async fn commit(part: &'static str, store: Arc<PartStore>, ticket: u64, commit: Commit) -> Done {
+    let span = info_span!(
+        "batch",
+        part,
+        partitions = commit.partitions.len(),
+        rows = commit.rows.len(),
+        outbox = commit.outbox.len(),
+        parked = commit.parked_put.len()
+    );
+    let begun = Instant::now();
+    let nexts = commit.partitions.iter().map(|partition| (partition.partition, partition.next_data)).collect();
+    let result = store.commit(&commit).instrument(span).await;
+    if let Err(failed @ (CommitError::Retry { .. } | CommitError::Data { .. })) = &result {
+        warn!(part, ?failed, "a batch was not stored");
+    }
+    Done::Committed { ticket, result: result.map(|stored| stored.at), nexts, took: begun.elapsed() }
+}
+
+/// Calls the outside world, for at most `limit`: after that nobody knows whether it acted.
+pub(crate) async fn perform(
+    performer: Arc<dyn Performer>,
+    token: u64,
+    performance: Performance,
+    limit: Duration,
+) -> Done {
+    let (partition, intent_id) = (performance.partition, performance.intent_id);
+    // A panic in an adapter is an unknown outcome, not the end of the part.
+    let call = AssertUnwindSafe(async move { performer.perform(performance).await }).catch_unwind();
+    let unknown = |code: &str| Performed::Unknown { code: code.to_owned() };
+    let outcome = match tokio::time::timeout(limit, call).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => unknown("adapter-panicked"),
+        Err(_) => unknown("call-timeout"),
+    };
+    Done::Performed { partition, token, intent_id, outcome }
+}
+
+/// Asks until it is answered; the engine needs both ends.
+pub(crate) async fn ends(log: Arc<Log>, data: &'static str, control: Arc<str>, partition: u16, token: u64) -> Done {
+    loop {
+        match tokio::try_join!(log.admin().ends(data, partition), log.admin().ends(&control, partition)) {
+            Ok((Ends { end: data, .. }, Ends { end: control, .. })) => {
+                return Done::Ends { partition, token, data, control };
+            }
+            Err(failed) => {
+                warn!(topic = data, partition, %failed, "the ends of a partition could not be asked for; trying again");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a part publishes.
+
+use std::process::Command;
+
+use daybook_engine::PARTITIONS;
+use daybook_events::Retention;
+use daybook_log::{Delivered, Log, TopicPlan};
+use daybook_stack::{Layout, Plan, Server, Silent, Stack};
+
+use crate::support::{DATA, NO_SUCH_ID, log, outgoing, publish, settings, topic, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_message_of_a_shard_is_acknowledged_in_order() {
+    let log = log().await;
+    let messages = (1..=500).map(|seq| outgoing(DATA, seq, NO_SUCH_ID)).collect();
+    let delivered = publish(&mut log.publisher("courses"), messages).await;
+    let expected: Vec<_> = (1..=500).map(|seq| Delivered { partition: 3, attempt: 1, seq, ok: true }).collect();
+    assert_eq!(delivered, expected);
+    assert_eq!(log.admin().ends(DATA, 5).await.unwrap().end, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_client_reads_key_headers_and_value() {
+    let log = log().await;
+    publish(&mut log.publisher("courses"), vec![outgoing(DATA, 7, 258)]).await;
+    let topic = format!("{}{DATA}", log.settings().topic_prefix);
+    let output = Command::new("kcat")
+        .args(["-b", &log.settings().brokers, "-C", "-e", "-q", "-t", &topic])
+        .args(["-f", "%p|%k|%h|%s\\n"])
+        .output()
+        .expect("kcat is installed");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "5|00000000-0000-0000-0000-000000000009|",
+        "ce_specversion=1.0,ce_id=00000000-0000-0000-0000-000000000007,ce_source=/daybook/courses",
+        "ce_type=daybook.learning.SeatReserved,ce_time=2023-11-14T22:13:20Z",
+        "content-type=application/avro",
+        "|\0\0\0\u{1}\u{2}body 7",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_fails_and_the_next_attempt_comes_through() {
+    let log = log().await;
+    let mut publisher = log.publisher("courses");
+    publisher.publish(3, 1, vec![outgoing("no.such.topic", 1, NO_SUCH_ID)]);
+    let failed = within(publisher.next()).await;
+    assert_eq!((failed.attempt, failed.ok), (1, false));
+    publisher.publish(3, 2, vec![outgoing(DATA, 1, NO_SUCH_ID)]);
+    let delivered = within(publisher.next()).await;
+    assert_eq!((delivered.attempt, delivered.ok), (2, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_broker_loses_nothing() {
+    let mut stack =
+        Stack::start(Layout::temporary().unwrap(), &Plan::for_tests(&[Server::Kafka]), &Silent).expect("a broker");
+    let log = Log::open(daybook_log::Settings { brokers: stack.urls().kafka.clone(), ..settings() }).unwrap();
+    let plan = TopicPlan { retention: Retention::Forever, ..topic(DATA) };
+    assert_eq!(plan.partitions, PARTITIONS);
+    log.admin().apply(&[plan]).await.unwrap();
+    let mut publisher = log.publisher("courses");
+    publish(&mut publisher, vec![outgoing(DATA, 1, NO_SUCH_ID)]).await;
+    stack.kill(Server::Kafka).unwrap();
+    publisher.publish(3, 1, (2..=50).map(|seq| outgoing(DATA, seq, NO_SUCH_ID)).collect());
+    stack.restart(Server::Kafka, &Silent).unwrap();
+    for seq in 2..=50 {
+        let delivered = within(publisher.next()).await;
+        assert_eq!((delivered.seq, delivered.ok), (seq, true));
+    }
+    assert_eq!(log.admin().ends(DATA, 5).await.unwrap().end, 50);
+}
