@@ -52,6 +52,18 @@ pub(crate) fn http(port: u16, path: &str) -> Readiness {
     }
 }
 
+/// A local address such as `http://127.0.0.1:9464/readyz` answers a GET with 200.
+pub(crate) fn url(url: &str) -> Readiness {
+    let parts = url.strip_prefix("http://127.0.0.1:").and_then(|rest| {
+        let (port, path) = rest.split_at(rest.find('/')?);
+        Some((port.parse().ok()?, path))
+    });
+    match parts {
+        Some((port, path)) => http(port, path),
+        None => Err(format!("{url} is not of the form http://127.0.0.1:PORT/PATH")),
+    }
+}
+
 /// Redis answers a ping; while it loads its file it does not.
 pub(crate) fn redis(port: u16, password: &str) -> Readiness {
     let mut stream = connect(port).map_err(|error| error.to_string())?;

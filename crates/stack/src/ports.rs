@@ -38,10 +38,11 @@ pub(crate) enum Socket {
     Mail,
     Provider,
     Platform,
+    PlatformTelemetry,
 }
 
 impl Socket {
-    const ALL: [(Self, Server, u16); 8] = [
+    const ALL: [(Self, Server, u16); 9] = [
         (Self::Postgres, Server::Postgres, 5432),
         (Self::Kafka, Server::Kafka, 9092),
         (Self::KafkaController, Server::Kafka, 9093),
@@ -50,6 +51,7 @@ impl Socket {
         (Self::Mail, Server::Mail, 1025),
         (Self::Provider, Server::Provider, 12_111),
         (Self::Platform, Server::Platform, 8080),
+        (Self::PlatformTelemetry, Server::Platform, 9464),
     ];
 }
 

@@ -25,21 +25,22 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Added to the environment that is inherited.
     pub environment: Vec<(String, String)>,
-    /// For servers that the caller brings: the path which answers an HTTP GET with 200 when the server is ready.
-    pub ready_path: String,
+    /// For servers that the caller brings: what answers an HTTP GET with 200 when the server is ready, such as
+    /// `http://127.0.0.1:9464/readyz`.
+    pub ready_url: String,
     /// The account to run under, if not the caller's.
     #[serde(default)]
     pub(crate) account: Option<Account>,
 }
 
 impl Launch {
-    /// A launch of `program`, ready when `GET ready_path` on the server's port answers 200.
-    pub fn new(program: impl Into<PathBuf>, ready_path: &str) -> Self {
+    /// A launch of `program`, ready when `GET ready_url` answers 200.
+    pub fn new(program: impl Into<PathBuf>, ready_url: &str) -> Self {
         Self {
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
-            ready_path: ready_path.to_owned(),
+            ready_url: ready_url.to_owned(),
             account: None,
         }
     }

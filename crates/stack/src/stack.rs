@@ -83,7 +83,10 @@ pub struct Urls {
     /// The Maildir into which the mail sink delivers.
     pub mail_dir: PathBuf,
     pub provider: String,
+    /// The public API.
     pub platform: String,
+    /// Health and metrics of the platform.
+    pub platform_telemetry: String,
 }
 
 /// A stack of real servers on loopback.
@@ -159,7 +162,7 @@ impl Stack {
         })
     }
 
-    /// Starts a program of the platform on the port that [`Stack::urls`] tells, and waits until it is ready.
+    /// Starts a program of the platform on the ports that [`Stack::urls`] tells, and waits until it is ready.
     /// If it runs already, only the waiting is done.
     ///
     /// # Errors
@@ -207,6 +210,7 @@ impl Stack {
             mail_dir: self.layout.mail_dir(),
             provider: http(Socket::Provider),
             platform: http(Socket::Platform),
+            platform_telemetry: http(Socket::PlatformTelemetry),
         }
     }
 

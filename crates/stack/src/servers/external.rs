@@ -25,6 +25,6 @@ impl Kind for External {
 
     fn ready(&self, site: &Site<'_>) -> Readiness {
         let launch = self.launch(site).map_err(|error| error.to_string())?;
-        health::http(site.state.ports.main_of(self.0), &launch.ready_path)
+        health::url(&launch.ready_url)
     }
 }

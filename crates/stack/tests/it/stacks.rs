@@ -85,7 +85,7 @@ fn a_program_of_the_caller_is_started_and_restarted_like_any_server() {
     let address = stack.urls().provider["http://".len()..].to_owned();
     let port = address.rsplit_once(':').unwrap().1.to_owned();
     let folder = stack.layout().root.display().to_string();
-    let launch = Launch::new("/usr/bin/python3", "/stack.json").arguments([
+    let launch = Launch::new("/usr/bin/python3", &format!("{}/stack.json", stack.urls().provider)).arguments([
         "-m",
         "http.server",
         "--bind",
@@ -104,10 +104,10 @@ fn a_program_of_the_caller_is_started_and_restarted_like_any_server() {
 #[test]
 fn a_server_that_ends_while_starting_is_reported_with_its_log() {
     let mut stack = Stack::start(Layout::temporary().unwrap(), &Plan::for_tests(&[]), &Silent).unwrap();
-    let launch = Launch::new("/bin/sh", "/").arguments(["-c", "echo no ink left; exit 3"]);
+    let launch = Launch::new("/bin/sh", "http://127.0.0.1:1/").arguments(["-c", "echo no ink left; exit 3"]);
     let error = stack.launch(Server::Platform, launch, &Silent).unwrap_err();
     assert!(error.to_string().contains("no ink left"), "{error}");
-    let missing = Launch::new("no-such-program", "/");
+    let missing = Launch::new("no-such-program", "http://127.0.0.1:1/");
     let error = stack.launch(Server::Platform, missing, &Silent).unwrap_err();
     assert!(matches!(error, Error::Missing { .. }), "{error}");
 }
