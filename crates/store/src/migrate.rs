@@ -13,7 +13,7 @@ use crate::{Error, Identity, Refusal, Seen, StartFrom, function, ring};
 pub const SCHEMA_VERSION: i32 = 1;
 
 /// Nobody else changes schemas of this platform while this is held; the number is our own.
-const MIGRATION_LOCK: i64 = 0x6461_7962_6f6f_6b;
+const MIGRATION_LOCK: i64 = 0x0064_6179_626f_6f6b;
 
 /// The only generation as long as none was rebuilt.
 const FIRST_GENERATION: i32 = 1;
