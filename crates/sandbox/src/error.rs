@@ -14,15 +14,19 @@ pub struct ApiError {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub decline_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub param: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub charge: Option<String>,
     pub message: String,
-    /// The payment intent that a card error leaves behind.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub payment_intent: Option<Value>,
+    #[serde(flatten)]
+    card: Option<Box<CardError>>,
+}
+
+/// What a card error says besides; boxed, since most errors are none.
+#[derive(Clone, Debug, Serialize)]
+struct CardError {
+    decline_code: Option<String>,
+    charge: Option<String>,
+    /// The payment intent that the error leaves behind.
+    payment_intent: Value,
 }
 
 const INVALID_REQUEST: &str = "invalid_request_error";
@@ -31,16 +35,7 @@ const IDEMPOTENCY: &str = "idempotency_error";
 
 impl ApiError {
     fn new(status: u16, kind: &'static str, code: Option<&str>, message: &str) -> Self {
-        ApiError {
-            status,
-            kind,
-            code: code.map(str::to_owned),
-            decline_code: None,
-            param: None,
-            charge: None,
-            message: message.to_owned(),
-            payment_intent: None,
-        }
+        ApiError { status, kind, code: code.map(str::to_owned), param: None, message: message.to_owned(), card: None }
     }
 
     /// 400: the request cannot be carried out as it is.
@@ -92,9 +87,11 @@ impl ApiError {
     /// 402: the card was declined.
     pub fn declined(decline: &Decline, charge: Option<String>, payment_intent: Value) -> Self {
         let mut error = ApiError::new(402, "card_error", Some(&decline.code), &decline.message);
-        error.decline_code = decline.decline_code.as_deref().map(str::to_owned);
-        error.charge = charge;
-        error.payment_intent = Some(payment_intent);
+        error.card = Some(Box::new(CardError {
+            decline_code: decline.decline_code.as_deref().map(str::to_owned),
+            charge,
+            payment_intent,
+        }));
         error
     }
 

@@ -163,9 +163,9 @@ impl Provider {
         self.core().request_ids.next("req")
     }
 
-    /// Whether new work can be taken.
+    /// Whether new work can be taken: the log is fine, and no request died halfway.
     pub fn is_ready(&self) -> bool {
-        self.store.is_writable()
+        !self.core.is_poisoned() && self.store.is_writable()
     }
 
     /// Waits until the disk refuses something: then the process must end, since its memory is ahead of its log.

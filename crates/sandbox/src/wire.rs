@@ -16,6 +16,10 @@ const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Fields of a payment intent that the sandbox has no use for.
 const INTENT_NULLS: &[&str] = &[
+    "allowed_payment_method_types",
+    "customer_account",
+    "excluded_payment_method_types",
+    "managed_payments",
     "application",
     "application_fee_amount",
     "automatic_payment_methods",
@@ -206,9 +210,12 @@ pub fn refund(books: &Books, refund: &Refund, expand: &Expand) -> Value {
         "charge": refund.charge,
         "created": refund.created_s,
         "currency": refund.currency,
+        "customer": null,
+        "customer_account": null,
         "destination_details": { "type": "card", "card": { "type": "refund" } },
         "metadata": refund.metadata,
         "payment_intent": refund.intent,
+        "payment_method": null,
         "reason": refund.reason,
         "receipt_number": null,
         "source_transfer_reversal": null,
@@ -222,6 +229,7 @@ pub fn refund(books: &Books, refund: &Refund, expand: &Expand) -> Value {
 }
 
 pub fn dispute(books: &Books, dispute: &Dispute) -> Value {
+    let brand = books.charges.get(&dispute.charge).map(|charge| brand(&charge.payment_method));
     let transactions: Vec<Value> = books.transactions_of(&dispute.id).into_iter().map(transaction).collect();
     json!({
         "id": dispute.id,
@@ -244,6 +252,10 @@ pub fn dispute(books: &Books, dispute: &Dispute) -> Value {
         "livemode": false,
         "metadata": {},
         "payment_intent": dispute.intent,
+        "payment_method_details": {
+            "type": "card",
+            "card": { "brand": brand, "case_type": "chargeback", "network": brand, "network_reason_code": null },
+        },
         "reason": dispute.reason,
         "status": match dispute.status {
             DisputeStatus::NeedsResponse => "needs_response",
