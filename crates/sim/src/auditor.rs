@@ -1,0 +1,335 @@
+//! Watches every commit as it becomes true, and says which rule was broken, when.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use daybook_engine::{Alarm, Commit, Outgoing, unpack};
+use daybook_events::{
+    CourseEvent, EnrollmentEvent, Family, Header, JournalEvent, PaymentEvent, Schemas, StaticSchemas, Timestamp,
+    unframe,
+};
+use uuid::Uuid;
+
+/// A rule that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub at: Timestamp,
+    pub rule: &'static str,
+    pub detail: String,
+}
+
+#[derive(Debug, Default)]
+struct Course {
+    capacity: Option<i64>,
+    /// Enrollments with a held or confirmed seat; true: confirmed.
+    seats: BTreeMap<Uuid, bool>,
+}
+
+#[derive(Debug, Default)]
+struct Enrollment {
+    active: bool,
+    course_id: Option<Uuid>,
+    priced: bool,
+    payment_id: Option<Uuid>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paid {
+    pub captured: i64,
+    pub refunded: i64,
+    pub fee: i64,
+    pub disputed: i64,
+}
+
+impl Paid {
+    fn is_kept(&self) -> bool {
+        self.captured > self.refunded
+    }
+}
+
+#[derive(Debug, Default)]
+struct Journal {
+    number: i64,
+    hash: Vec<u8>,
+    clearing: i64,
+}
+
+/// Folds what is committed, and judges it.
+#[derive(Debug, Default)]
+pub struct Auditor {
+    violations: Vec<Violation>,
+    made: BTreeSet<Uuid>,
+    out_seq: BTreeMap<(&'static str, u16), u64>,
+    /// Commands that are owed a reply, by id: their topic.
+    owed: BTreeMap<Uuid, String>,
+    /// How many closing replies each got.
+    replies: BTreeMap<Uuid, u32>,
+    courses: BTreeMap<Uuid, Course>,
+    enrollments: BTreeMap<Uuid, Enrollment>,
+    pub payments: BTreeMap<Uuid, Paid>,
+    journals: BTreeMap<Uuid, Journal>,
+    parked: u64,
+    attention: u64,
+}
+
+impl Auditor {
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    pub fn parked(&self) -> u64 {
+        self.parked
+    }
+
+    fn blame(&mut self, at: Timestamp, rule: &'static str, detail: String) {
+        self.violations.push(Violation { at, rule, detail });
+    }
+
+    pub(crate) fn alarm(&mut self, _part: &'static str, alarm: &Alarm) {
+        match alarm {
+            Alarm::Parked { .. } => self.parked += 1,
+            Alarm::NeedsAttention { .. } => self.attention += 1,
+            _ => {}
+        }
+    }
+
+    /// A record reached a topic that a part reads: whoever asked for a reply is owed one.
+    pub(crate) fn appended(&mut self, topic: &str, header: Option<&[u8]>) {
+        if let Some(Ok(header)) = header.map(Header::decode)
+            && header.reply_to.is_some()
+        {
+            self.owed.entry(header.message_id).or_insert_with(|| topic.to_owned());
+        }
+    }
+
+    /// A batch became true.
+    pub(crate) fn committed(&mut self, part: &'static str, commit: &Commit, at: Timestamp) {
+        for row in &commit.outbox {
+            let Ok(messages) = unpack(&row.messages) else {
+                self.blame(at, "the outbox can be read", format!("{part} {}", row.partition));
+                continue;
+            };
+            for message in messages {
+                self.message(part, row.partition, &message, at);
+            }
+        }
+    }
+
+    fn message(&mut self, part: &'static str, partition: u16, message: &Outgoing, at: Timestamp) {
+        let last = self.out_seq.entry((part, partition)).or_default();
+        let expected = *last + 1;
+        *last = message.seq;
+        if message.seq != expected {
+            self.blame(
+                at,
+                "numbers are gapless",
+                format!("{part}/{partition}: {} after {}", message.seq, expected - 1),
+            );
+        }
+        let Ok(header) = Header::decode(&message.header) else {
+            self.blame(at, "headers can be read", format!("{part} {}", message.type_name));
+            return;
+        };
+        // A repeated command is answered again, with what was answered before.
+        let again = header.reply_for.is_some_and(|id| Uuid::new_v5(&id, b"answered-again") == header.message_id);
+        if again {
+            return;
+        }
+        if !self.made.insert(message.message_id) {
+            self.blame(at, "a message is applied once", format!("{part} made {} twice", message.type_name));
+        }
+        if let Some(reply_for) = header.reply_for {
+            let replies = self.replies.entry(reply_for).or_default();
+            *replies += 1;
+            if *replies > 1 {
+                let detail = format!("{part}: another {} for {reply_for}", message.type_name);
+                self.blame(at, "a command gets one closing reply", detail);
+            }
+            return;
+        }
+        self.event(message, at);
+    }
+
+    fn event(&mut self, message: &Outgoing, at: Timestamp) {
+        match &*message.topic {
+            CourseEvent::TOPIC => self.read(message, at, Self::course),
+            EnrollmentEvent::TOPIC => self.read(message, at, Self::enrollment),
+            PaymentEvent::TOPIC => self.read(message, at, Self::payment),
+            JournalEvent::TOPIC => self.read(message, at, Self::journal),
+            _ => {}
+        }
+    }
+
+    fn read<F: Family>(&mut self, message: &Outgoing, at: Timestamp, take: fn(&mut Self, F, Timestamp)) {
+        let decoded =
+            unframe(&message.value).ok().and_then(|(id, body)| F::decode(&*StaticSchemas.writer(id)?, body).ok());
+        match decoded {
+            Some(event) => take(self, event, at),
+            None => self.blame(at, "what is published can be read", message.type_name.to_string()),
+        }
+    }
+
+    fn course(&mut self, event: CourseEvent, at: Timestamp) {
+        let course_id = event.key();
+        let course = self.courses.entry(course_id).or_default();
+        match event {
+            CourseEvent::CoursePublished(published) => course.capacity = published.capacity,
+            CourseEvent::CourseRevised(revised) => course.capacity = revised.capacity,
+            CourseEvent::SeatReserved(seat) => {
+                course.seats.insert(seat.enrollment_id.into(), false);
+            }
+            CourseEvent::SeatConfirmed(seat) => {
+                if course.seats.insert(seat.enrollment_id.into(), true).is_none() {
+                    self.blame(at, "a confirmed seat was held", format!("{course_id}"));
+                    return;
+                }
+            }
+            CourseEvent::SeatReleased(seat) => {
+                course.seats.remove(&Uuid::from(seat.enrollment_id));
+            }
+            CourseEvent::CourseWithdrawn(_) => {}
+        }
+        let taken = i64::try_from(course.seats.len()).unwrap_or(i64::MAX);
+        if let Some(capacity) = course.capacity
+            && taken > capacity
+        {
+            self.blame(at, "seats taken never exceed the capacity", format!("{course_id}: {taken} of {capacity}"));
+        }
+    }
+
+    fn enrollment(&mut self, event: EnrollmentEvent, _at: Timestamp) {
+        let enrollment = self.enrollments.entry(event.key()).or_default();
+        match event {
+            EnrollmentEvent::EnrollmentOpened(opened) => enrollment.course_id = Some(opened.course_id.into()),
+            EnrollmentEvent::EnrollmentActivated(activated) => {
+                enrollment.active = true;
+                enrollment.course_id = Some(activated.course_id.into());
+                enrollment.priced = activated.price.amount_minor > 0;
+                enrollment.payment_id = activated.payment_id.map(Uuid::from);
+            }
+            EnrollmentEvent::EnrollmentCanceled(_) => enrollment.active = false,
+            EnrollmentEvent::EnrollmentCompleted(_) => {}
+        }
+    }
+
+    fn payment(&mut self, event: PaymentEvent, at: Timestamp) {
+        let payment_id = event.key();
+        let paid = self.payments.entry(payment_id).or_default();
+        match event {
+            PaymentEvent::PaymentCaptured(captured) => {
+                paid.captured += captured.amount.amount_minor;
+                paid.fee += captured.fee.amount_minor;
+            }
+            PaymentEvent::PaymentRefunded(refunded) => paid.refunded += refunded.amount.amount_minor,
+            _ => {}
+        }
+        if paid.refunded > paid.captured {
+            self.blame(at, "never more is refunded than was captured", format!("{payment_id}"));
+        }
+    }
+
+    fn journal(&mut self, event: JournalEvent, at: Timestamp) {
+        let JournalEvent::EntryPosted(entry) = event;
+        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+        for line in &entry.lines {
+            *sums.entry(line.amount.currency.as_str()).or_default() += line.amount.amount_minor;
+        }
+        let unbalanced = sums.values().any(|sum| *sum != 0);
+        let journal = self.journals.entry(entry.organization_id.into()).or_default();
+        let broken = entry.number != journal.number + 1 || entry.previous_hash != journal.hash;
+        journal.number = entry.number;
+        journal.hash.clone_from(&entry.hash);
+        let clearing = entry.lines.iter().filter(|line| line.account == "asset:provider-clearing");
+        journal.clearing += clearing.map(|line| line.amount.amount_minor).sum::<i64>();
+        if unbalanced {
+            self.blame(at, "every journal balances", format!("entry {}", entry.entry_id));
+        }
+        if broken {
+            self.blame(at, "the hash chain holds", format!("entry {} number {}", entry.entry_id, entry.number));
+        }
+    }
+
+    /// The rules that hold when everything has come to rest. `provider`: what the provider's own books
+    /// say per payment; `None` where the run had no provider.
+    pub fn at_rest(&mut self, at: Timestamp, provider: Option<&BTreeMap<Uuid, Paid>>, ledger: bool) {
+        self.every_reply_came(at);
+        self.active_means_paid_and_seated(at);
+        self.seats_belong_to_active(at);
+        if let Some(provider) = provider {
+            self.provider_agrees(at, provider);
+        }
+        if ledger {
+            self.ledger_agrees(at);
+        }
+    }
+
+    fn every_reply_came(&mut self, at: Timestamp) {
+        let missing = self.owed.iter().filter(|(id, _)| !self.replies.contains_key(*id));
+        let missing: Vec<String> = missing.map(|(id, topic)| format!("{id} in {topic}")).collect();
+        for command in missing {
+            self.blame(at, "every command that asked gets a reply", command);
+        }
+    }
+
+    fn active_means_paid_and_seated(&mut self, at: Timestamp) {
+        let mut blames = Vec::new();
+        let mut covered = BTreeSet::new();
+        for (id, enrollment) in self.enrollments.iter().filter(|(_, enrollment)| enrollment.active) {
+            let course = enrollment.course_id.and_then(|course_id| self.courses.get(&course_id));
+            let limited = course.is_some_and(|course| course.capacity.is_some());
+            let confirmed = course.and_then(|course| course.seats.get(id)) == Some(&true);
+            if limited && !confirmed {
+                blames.push(("an active enrollment has a confirmed seat", id.to_string()));
+            }
+            let paid = enrollment.payment_id.and_then(|payment_id| self.payments.get(&payment_id));
+            if enrollment.priced && !paid.is_some_and(Paid::is_kept) {
+                blames.push(("an active enrollment on a priced course is paid", id.to_string()));
+            }
+            covered.extend(enrollment.payment_id);
+        }
+        for (id, _) in self.payments.iter().filter(|(id, paid)| paid.is_kept() && !covered.contains(*id)) {
+            blames.push(("a captured payment has an active enrollment, or a refund", id.to_string()));
+        }
+        for (rule, detail) in blames {
+            self.blame(at, rule, detail);
+        }
+    }
+
+    fn seats_belong_to_active(&mut self, at: Timestamp) {
+        let seats = self.courses.values().flat_map(|course| course.seats.keys());
+        let idle = seats.filter(|id| !self.enrollments.get(*id).is_some_and(|enrollment| enrollment.active));
+        let idle: Vec<Uuid> = idle.copied().collect();
+        for id in idle {
+            self.blame(at, "a seat belongs to an active enrollment", id.to_string());
+        }
+    }
+
+    fn provider_agrees(&mut self, at: Timestamp, provider: &BTreeMap<Uuid, Paid>) {
+        let ids: BTreeSet<Uuid> = self.payments.keys().chain(provider.keys()).copied().collect();
+        for id in ids {
+            let ours = self.payments.get(&id).copied().unwrap_or_default();
+            let theirs = provider.get(&id).copied().unwrap_or_default();
+            let same = (ours.captured, ours.refunded) == (theirs.captured, theirs.refunded);
+            if !same {
+                self.blame(at, "payments agree with the provider's books", format!("{id}: {ours:?}, there {theirs:?}"));
+            }
+        }
+    }
+
+    fn ledger_agrees(&mut self, at: Timestamp) {
+        let of_payments: i64 = self.payments.values().map(|p| p.captured - p.refunded - p.fee - p.disputed).sum();
+        let of_ledger: i64 = self.journals.values().map(|journal| journal.clearing).sum();
+        if of_payments != of_ledger {
+            let detail = format!("payments {of_payments}, ledger {of_ledger}");
+            self.blame(at, "the clearing account equals the payments", detail);
+        }
+    }
+
+    /// Enrollments that are active, for the report.
+    pub fn active(&self) -> usize {
+        self.enrollments.values().filter(|enrollment| enrollment.active).count()
+    }
+
+    pub fn replies(&self) -> usize {
+        self.replies.len()
+    }
+}

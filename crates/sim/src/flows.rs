@@ -1,0 +1,132 @@
+//! The flows of a run: courses are published, learners enroll, some leave again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use daybook_engine::Leaf;
+use daybook_events::{
+    Actor, CourseId, Currency, EnrollLearner, EnrollmentId, Header, Message, Money, OrganizationId, PersonId,
+    PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, encode, frame, key,
+};
+use uuid::Uuid;
+
+use crate::book::BookRecord;
+use crate::rng::Rng;
+use crate::world::World;
+
+/// Where the replies to commands from outside go.
+const REPLIES: &str = "operations.operation.inbox.v1";
+const COURSES: usize = 6;
+const LEARNERS: u128 = 1 << 20;
+
+/// The leaves under test, as they run in production.
+pub fn leaves() -> Vec<Arc<dyn Leaf>> {
+    let mut leaves: Vec<Arc<dyn Leaf>> = Vec::new();
+    let parts = courses::parts().into_iter().chain(enrollments::parts());
+    leaves.extend(parts.map(|part| part.leaf));
+    leaves.push(Arc::new(enrollment_saga::saga()));
+    leaves
+}
+
+struct Offer {
+    course_id: CourseId,
+    organization_id: OrganizationId,
+    price: Money,
+}
+
+/// Plans everything that the people outside will ask for.
+pub fn plan(world: &mut World, flows: usize) {
+    let mut rng = Rng::new(world.rng.next());
+    let offers: Vec<Offer> = (0..COURSES).map(|index| publish_course(world, &mut rng, index, flows)).collect();
+    let span_ms = i64::try_from(flows).unwrap_or(i64::MAX).saturating_mul(20);
+    for flow in 0..flows {
+        let after_ms = 2_000 + rng.between(0, span_ms);
+        let Some(offer) = rng.pick(&offers) else { return };
+        let learner_id = PersonId::from_u128(LEARNERS + flow as u128 / 2);
+        enroll(world, &mut rng, offer, learner_id, after_ms);
+    }
+}
+
+fn publish_course(world: &mut World, rng: &mut Rng, index: usize, flows: usize) -> Offer {
+    let course_id = CourseId::from_u128(1_000 + index as u128);
+    let organization_id = OrganizationId::from_u128(10 + index as u128 % 2);
+    let price = Money::new(0, Currency::USD);
+    let capacity = match index % 3 {
+        0 => None,
+        1 => Some(i64::try_from(flows / (2 * COURSES)).unwrap_or(1).max(1)),
+        _ => Some(i64::try_from(flows).unwrap_or(1)),
+    };
+    let command = PublishCourse {
+        course_id,
+        organization_id,
+        title: format!("Course {index}"),
+        summary: "A course".to_owned(),
+        price,
+        capacity,
+        credits_hundredths: 150,
+        credit_type: "cme".to_owned(),
+        refund_days: 14,
+        lessons: Vec::new(),
+        available_from: None,
+        available_until: None,
+    };
+    command_from_outside(world, rng, &command, organization_id.uuid(), organization_id.uuid(), 0);
+    Offer { course_id, organization_id, price }
+}
+
+fn enroll(world: &mut World, rng: &mut Rng, offer: &Offer, learner_id: PersonId, after_ms: i64) {
+    let command = EnrollLearner {
+        enrollment_id: EnrollmentId::of(learner_id, offer.course_id),
+        learner_id,
+        course_id: offer.course_id,
+        payment_token: offer.price.is_positive().then(|| "pm_card_visa".to_owned()),
+        expected_price: offer.price,
+    };
+    command_from_outside(world, rng, &command, learner_id.uuid(), offer.organization_id.uuid(), after_ms);
+}
+
+/// What the façade does: an id that is the same for the same request, a reply asked for. Some callers ask again.
+fn command_from_outside<C: Message>(
+    world: &mut World,
+    rng: &mut Rng,
+    command: &C,
+    actor_id: Uuid,
+    tenant: Uuid,
+    after_ms: i64,
+) {
+    let id = rng.uuid();
+    let record = record_of(command, id, actor_id, tenant, world.now);
+    let topic = C::TOPIC.to_owned();
+    if rng.chance(world.faults.command_repeated) {
+        world.tally.count("command repeated");
+        world.publish_after(after_ms + rng.between(1, 30_000), topic.clone(), record.clone());
+    }
+    world.publish_after(after_ms, topic, record);
+}
+
+fn record_of<C: Message>(command: &C, id: Uuid, actor_id: Uuid, tenant: Uuid, now: Timestamp) -> BookRecord {
+    let header = Header {
+        message_id: id,
+        shard: None,
+        correlation_id: id,
+        causation_id: None,
+        time: now,
+        actor: Some(Actor { id: actor_id, scopes: "courses:write enrollments:write".into() }),
+        tenant: Some(tenant),
+        reply_to: Some(ReplyTo { topic: REPLIES.into(), key: id }),
+        reply_for: None,
+        trace: None,
+        request_hash: Some([7; 32]),
+    };
+    let mut header_bytes = Vec::new();
+    header.encode(&mut header_bytes).expect("its texts are short");
+    let mut value = Vec::new();
+    frame(StaticSchemas.id_of(C::FULL_NAME).expect("a type of this build"), &mut value);
+    encode(command, &mut value).expect("it fits its schema");
+    BookRecord {
+        time: now,
+        key: Some(Bytes::copy_from_slice(&key::of(command.key()))),
+        header: Some(header_bytes.into()),
+        value: Some(value.into()),
+    }
+}

@@ -1,0 +1,88 @@
+//! One seed, from the first command to rest.
+
+use std::collections::BTreeMap;
+
+use daybook_engine::Limits;
+use uuid::Uuid;
+
+use crate::auditor::{Auditor, Paid, Violation};
+use crate::faults::{Faults, Tally};
+use crate::flows;
+use crate::outside::Nobody;
+use crate::world::World;
+
+/// Simulated time that a run may take, in ms: sagas wait a day for a notification, a week is plenty.
+const RUN_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
+/// Simulated time with faults, in ms.
+const TROUBLE_MS: i64 = 60_000;
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub seed: u64,
+    pub flows: usize,
+    pub workers: usize,
+    pub faults: Faults,
+    pub trace: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    pub tally: Tally,
+    pub violations: Vec<Violation>,
+    pub steps: u64,
+    pub records: u64,
+    pub replies: usize,
+    pub active: usize,
+    pub simulated_ms: i64,
+    pub trace: Vec<String>,
+}
+
+/// Runs one seed. The same settings give the same outcome, to the last byte.
+pub fn run(settings: &Settings) -> Outcome {
+    let limits = Limits { batch_max: 64, cache_rows_max: 200, unacknowledged_max: 500, page: 16, ..Limits::default() };
+    let mut world = World::new(
+        settings.seed,
+        flows::leaves(),
+        settings.workers,
+        settings.faults.clone(),
+        limits,
+        Box::new(Nobody),
+        Auditor::default(),
+    );
+    world.trace = settings.trace.then(Vec::new);
+    flows::plan(&mut world, settings.flows);
+    let began = world.now;
+    let mut calm = false;
+    while world.step() {
+        let ms = world.now.ms_since(began);
+        if !calm && ms > TROUBLE_MS {
+            world.calm();
+            calm = true;
+        }
+        if ms > RUN_MS || !world.auditor.violations().is_empty() {
+            break;
+        }
+    }
+    let at = world.now;
+    let mut violations = world.auditor.violations().to_vec();
+    if violations.is_empty() {
+        if !world.is_settled() {
+            let rule = "everything comes to rest";
+            violations.push(Violation { at, rule, detail: "engines are still at work".to_owned() });
+        }
+        world.auditor.at_rest(at, None::<&BTreeMap<Uuid, Paid>>, false);
+        violations.extend_from_slice(world.auditor.violations());
+    }
+    Outcome {
+        seed: settings.seed,
+        tally: world.tally.clone(),
+        violations,
+        steps: world.steps,
+        records: world.book.records(),
+        replies: world.auditor.replies(),
+        active: world.auditor.active(),
+        simulated_ms: world.now.ms_since(began),
+        trace: world.trace.take().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,88 @@
+//! A simulated process: the engines of all parts, which die and stop together.
+
+use std::sync::Arc;
+
+use daybook_engine::{Engine, Event, Leaf, Limits, PARTITIONS, Stream};
+use daybook_events::{StaticSchemas, Timestamp};
+use hashbrown::HashMap;
+
+/// Where a running engine reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) token: u64,
+    pub(crate) next: [i64; 2],
+    pub(crate) paused: [bool; 2],
+    /// A fetch is on its way.
+    pub(crate) fetching: [bool; 2],
+}
+
+impl Reading {
+    pub(crate) fn at(token: u64, data: i64, control: i64) -> Self {
+        Self { token, next: [data, control], paused: [false; 2], fetching: [false; 2] }
+    }
+}
+
+pub(crate) fn index(stream: Stream) -> usize {
+    match stream {
+        Stream::Data => 0,
+        Stream::Control => 1,
+    }
+}
+
+pub(crate) struct Hosted {
+    pub(crate) engine: Engine,
+    pub(crate) reading: [Option<Reading>; PARTITIONS as usize],
+    /// The earliest tick that is on its way.
+    pub(crate) tick_at: Option<Timestamp>,
+}
+
+impl Hosted {
+    fn new(leaf: &Arc<dyn Leaf>, limits: &Limits) -> Self {
+        let engine = Engine::new(Arc::clone(leaf), Arc::new(StaticSchemas), limits.clone());
+        Self { engine, reading: [None; PARTITIONS as usize], tick_at: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    Running,
+    /// SIGSTOP: what is for it waits.
+    Stopped,
+    Dead,
+}
+
+pub(crate) struct Worker {
+    /// Rises with every start: what was meant for an earlier life is dropped.
+    pub(crate) epoch: u64,
+    pub(crate) life: Life,
+    pub(crate) hosted: Vec<Hosted>,
+    /// What happened while it was stopped.
+    pub(crate) mailbox: Vec<(usize, Event)>,
+    /// When the last message to an output partition arrives: the next one arrives after it.
+    pub(crate) last_append: HashMap<(Arc<str>, u16), Timestamp>,
+}
+
+impl Worker {
+    pub(crate) fn new(leaves: &[Arc<dyn Leaf>], limits: &Limits) -> Self {
+        Self {
+            epoch: 0,
+            life: Life::Running,
+            hosted: leaves.iter().map(|leaf| Hosted::new(leaf, limits)).collect(),
+            mailbox: Vec::new(),
+            last_append: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn die(&mut self) {
+        self.life = Life::Dead;
+        self.epoch += 1;
+        self.hosted.clear();
+        self.mailbox.clear();
+        self.last_append.clear();
+    }
+
+    pub(crate) fn start(&mut self, leaves: &[Arc<dyn Leaf>], limits: &Limits) {
+        self.life = Life::Running;
+        self.hosted = leaves.iter().map(|leaf| Hosted::new(leaf, limits)).collect();
+    }
+}

@@ -1,0 +1,840 @@
+//! The simulated world: a clock, a queue of what is going to happen, and everything it happens to.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use daybook_engine::{
+    Action, Alarm, Commit, CommitError, Event, Leaf, Limits, Load, LoadError, Outgoing, PARTITIONS, Performance,
+    Performed, Stream,
+};
+use daybook_events::Timestamp;
+
+use crate::auditor::Auditor;
+use crate::book::{Book, BookRecord};
+use crate::database::Tables;
+use crate::faults::{Faults, Tally};
+use crate::outside::{Answering, Outside};
+use crate::rng::Rng;
+use crate::worker::{Life, Reading, Worker, index};
+
+/// How long the group waits for a silent member, in ms.
+const SESSION_TIMEOUT_MS: i64 = 6_000;
+/// How long a revoked partition is waited for, in ms.
+const REVOKE_TIMEOUT_MS: i64 = 10_000;
+const RECORDS_PER_FETCH: usize = 64;
+
+/// Something that is going to happen.
+enum Happening {
+    Told {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        event: Event,
+    },
+    Tick {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+    },
+    Claim {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        partition: u16,
+    },
+    Load {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        ticket: u64,
+        load: Load,
+    },
+    Commit {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        ticket: u64,
+        commit: Box<Commit>,
+        fate: Fate,
+    },
+    Append {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        shard: u16,
+        attempt: u64,
+        message: Outgoing,
+        fails: bool,
+    },
+    Fetch {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        partition: u16,
+        stream: Stream,
+    },
+    Ends {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        partition: u16,
+        token: u64,
+    },
+    Perform {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        token: u64,
+        performance: Performance,
+    },
+    /// A record from outside: a command, a notice, an operator, garbage.
+    Publish {
+        topic: String,
+        record: BookRecord,
+    },
+    Reassign {
+        part: usize,
+        partition: u16,
+    },
+    RevokeTimeout {
+        part: usize,
+        partition: u16,
+        move_number: u64,
+    },
+    SessionTimeout {
+        worker: usize,
+        epoch: u64,
+    },
+    StoodDown {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        partition: u16,
+    },
+    Restart {
+        worker: usize,
+    },
+    Resume {
+        worker: usize,
+        epoch: u64,
+    },
+    /// The group tells a woken member what it has lost.
+    TellLost {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        partition: u16,
+    },
+}
+
+/// What becomes of a commit on its way to the database and back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Well,
+    Refused,
+    UnknownDone,
+    UnknownLost,
+}
+
+struct Scheduled {
+    at: Timestamp,
+    number: u64,
+    what: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// Who reads a partition of a part, as the group sees it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seat {
+    /// The member, in the life in which it was given the partition.
+    owner: Option<(usize, u64)>,
+    /// Being moved: the number of the move, and where to.
+    moving: Option<(u64, Option<usize>)>,
+}
+
+pub struct World {
+    pub now: Timestamp,
+    /// The database's clock less the world's, in ms.
+    clock_offset_ms: i64,
+    pub rng: Rng,
+    pub faults: Faults,
+    pub tally: Tally,
+    limits: Limits,
+    leaves: Vec<Arc<dyn Leaf>>,
+    pub tables: Vec<Tables>,
+    pub book: Book,
+    workers: Vec<Worker>,
+    seats: Vec<[Seat; PARTITIONS as usize]>,
+    /// Which parts read a topic, and as which stream.
+    readers: BTreeMap<String, Vec<(usize, Stream)>>,
+    queue: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+    moves: u64,
+    pub outside: Box<dyn Outside>,
+    pub auditor: Auditor,
+    pub steps: u64,
+    /// What happened lately, for a failing seed's report.
+    pub trace: Option<Vec<String>>,
+}
+
+impl World {
+    pub fn new(
+        seed: u64,
+        leaves: Vec<Arc<dyn Leaf>>,
+        workers: usize,
+        faults: Faults,
+        limits: Limits,
+        outside: Box<dyn Outside>,
+        auditor: Auditor,
+    ) -> Self {
+        let mut readers: BTreeMap<String, Vec<(usize, Stream)>> = BTreeMap::new();
+        for (part, leaf) in leaves.iter().enumerate() {
+            let spec = leaf.spec();
+            readers.entry(spec.input.to_owned()).or_default().push((part, Stream::Data));
+            readers.entry(spec.control.clone()).or_default().push((part, Stream::Control));
+        }
+        let mut world = Self {
+            now: Timestamp::from_millis(1_800_000_000_000),
+            clock_offset_ms: 0,
+            rng: Rng::new(seed),
+            faults,
+            tally: Tally::default(),
+            tables: leaves.iter().map(|_| Tables::new()).collect(),
+            book: Book::default(),
+            workers: (0..workers).map(|_| Worker::new(&leaves, &limits)).collect(),
+            seats: vec![[Seat::default(); PARTITIONS as usize]; leaves.len()],
+            limits,
+            leaves,
+            readers,
+            queue: BinaryHeap::new(),
+            scheduled: 0,
+            moves: 0,
+            outside,
+            auditor,
+            steps: 0,
+            trace: None,
+        };
+        world.assign_all();
+        world
+    }
+
+    fn assign_all(&mut self) {
+        for part in 0..self.leaves.len() {
+            for partition in 0..PARTITIONS {
+                self.schedule(self.rng.clone().between(0, 50), Happening::Reassign { part, partition });
+            }
+        }
+    }
+
+    fn schedule(&mut self, after_ms: i64, what: Happening) {
+        let at = self.now.plus_ms(after_ms.max(0));
+        self.schedule_at(at, what);
+    }
+
+    fn schedule_at(&mut self, at: Timestamp, what: Happening) {
+        self.scheduled += 1;
+        self.queue.push(Reverse(Scheduled { at: at.max(self.now), number: self.scheduled, what }));
+    }
+
+    /// The database's time, which is all that engines know of time.
+    pub fn database_now(&self) -> Timestamp {
+        self.now.plus_ms(self.clock_offset_ms)
+    }
+
+    /// Puts a record of an outsider into the book, after a while.
+    pub fn publish_after(&mut self, after_ms: i64, topic: String, record: BookRecord) {
+        self.schedule(after_ms, Happening::Publish { topic, record });
+    }
+
+    /// Lets happen what is next; `false` when nothing is left.
+    pub fn step(&mut self) -> bool {
+        let Some(Reverse(Scheduled { at, what, .. })) = self.queue.pop() else { return false };
+        self.now = at;
+        self.steps += 1;
+        self.happen(what);
+        self.misfortune();
+        true
+    }
+
+    /// From now on nothing fails, and everybody is brought back.
+    pub fn calm(&mut self) {
+        self.faults = Faults::none();
+        for worker in 0..self.workers.len() {
+            let epoch = self.workers[worker].epoch;
+            match self.workers[worker].life {
+                Life::Running => {}
+                Life::Stopped => self.schedule(0, Happening::Resume { worker, epoch }),
+                Life::Dead => self.schedule(0, Happening::Restart { worker }),
+            }
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Told { worker, epoch, part, event } => self.tell(worker, epoch, part, event),
+            Happening::Tick { worker, epoch, part } => {
+                if self.workers[worker].epoch == epoch && !self.workers[worker].hosted.is_empty() {
+                    self.workers[worker].hosted[part].tick_at = None;
+                }
+                self.tell(worker, epoch, part, Event::Tick);
+            }
+            Happening::Claim { worker, epoch, part, partition } => self.claim(worker, epoch, part, partition),
+            Happening::Load { worker, epoch, part, ticket, load } => self.load(worker, epoch, part, ticket, &load),
+            Happening::Commit { worker, epoch, part, ticket, commit, fate } => {
+                self.commit(worker, epoch, part, ticket, &commit, fate);
+            }
+            Happening::Append { worker, epoch, part, shard, attempt, message, fails } => {
+                self.append(worker, epoch, part, shard, attempt, message, fails);
+            }
+            Happening::Fetch { worker, epoch, part, partition, stream } => {
+                self.fetch(worker, epoch, part, partition, stream);
+            }
+            Happening::Ends { worker, epoch, part, partition, token } => {
+                let spec = self.leaves[part].spec();
+                let data = self.book.end(spec.input, partition);
+                let control = self.book.end(&spec.control, partition);
+                self.later(worker, epoch, part, Event::Ends { partition, token, data, control });
+            }
+            Happening::Perform { worker, epoch, part, token, performance } => {
+                self.perform(worker, epoch, part, token, performance);
+            }
+            Happening::Publish { topic, record } => self.publish(&topic, record),
+            Happening::Reassign { part, partition } => self.reassign(part, partition),
+            Happening::RevokeTimeout { part, partition, move_number } => {
+                self.revoke_timeout(part, partition, move_number);
+            }
+            Happening::SessionTimeout { worker, epoch } => self.session_timeout(worker, epoch),
+            Happening::StoodDown { worker, epoch, part, partition } => {
+                let seat = self.seats[part][usize::from(partition)];
+                if seat.owner == Some((worker, epoch)) && seat.moving.is_none() {
+                    self.later(worker, epoch, part, Event::Assigned { partition });
+                }
+            }
+            Happening::Restart { worker } => {
+                if self.workers[worker].life == Life::Dead {
+                    self.workers[worker].start(&self.leaves, &self.limits);
+                    self.adopt_orphans();
+                }
+            }
+            Happening::Resume { worker, epoch } => self.resume(worker, epoch),
+            Happening::TellLost { worker, epoch, part, partition } => {
+                if self.seats[part][usize::from(partition)].owner != Some((worker, epoch)) {
+                    self.tell(worker, epoch, part, Event::Lost { partition });
+                }
+            }
+        }
+    }
+
+    fn is_alive(&self, worker: usize, epoch: u64) -> bool {
+        self.workers[worker].epoch == epoch && self.workers[worker].life != Life::Dead
+    }
+
+    /// An answer on its way back.
+    fn later(&mut self, worker: usize, epoch: u64, part: usize, event: Event) {
+        let after_ms = self.rng.between(0, 2);
+        self.schedule(after_ms, Happening::Told { worker, epoch, part, event });
+    }
+
+    fn tell(&mut self, worker: usize, epoch: u64, part: usize, event: Event) {
+        if !self.is_alive(worker, epoch) {
+            return;
+        }
+        if self.workers[worker].life == Life::Stopped {
+            if !matches!(event, Event::Tick) {
+                self.workers[worker].mailbox.push((part, event));
+            }
+            return;
+        }
+        let now = self.database_now();
+        let mut actions = Vec::new();
+        if let Event::Fetched { partition, .. } = &event {
+            self.note(|| format!("worker {worker} {}: fetched {partition}", part));
+        }
+        self.workers[worker].hosted[part].engine.on(event, now, &mut actions);
+        for action in actions {
+            self.act(worker, epoch, part, action);
+        }
+        self.plan_tick(worker, epoch, part);
+    }
+
+    fn plan_tick(&mut self, worker: usize, epoch: u64, part: usize) {
+        let hosted = &self.workers[worker].hosted[part];
+        let Some(wake_at) = hosted.engine.wake_at() else { return };
+        let at = wake_at.plus_ms(-self.clock_offset_ms).max(self.now.plus_ms(1));
+        if hosted.tick_at.is_none_or(|planned| at < planned) {
+            self.workers[worker].hosted[part].tick_at = Some(at);
+            self.schedule_at(at, Happening::Tick { worker, epoch, part });
+        }
+    }
+
+    fn act(&mut self, worker: usize, epoch: u64, part: usize, action: Action) {
+        match action {
+            Action::Claim { partition } => {
+                let after_ms = self.rng.between(0, 5);
+                self.schedule(after_ms, Happening::Claim { worker, epoch, part, partition });
+            }
+            Action::Fetch { partition, token, data, control } => {
+                let reading = Some(Reading::at(token, data, control));
+                self.workers[worker].hosted[part].reading[usize::from(partition)] = reading;
+                self.plan_fetch(worker, part, partition, Stream::Data);
+                self.plan_fetch(worker, part, partition, Stream::Control);
+            }
+            Action::Forget { partition } => {
+                self.workers[worker].hosted[part].reading[usize::from(partition)] = None;
+            }
+            Action::Pause { partition, stream } => self.set_paused(worker, part, partition, stream, true),
+            Action::Resume { partition, stream } => self.set_paused(worker, part, partition, stream, false),
+            Action::Load { ticket, load } => {
+                let after_ms = self.rng.between(0, 3);
+                self.schedule(after_ms, Happening::Load { worker, epoch, part, ticket, load });
+            }
+            Action::Commit { ticket, commit } => {
+                let fate = self.fate();
+                let after_ms = self.rng.between(0, 5);
+                self.schedule(after_ms, Happening::Commit { worker, epoch, part, ticket, commit, fate });
+            }
+            Action::Publish { partition, attempt, messages } => {
+                for message in messages {
+                    self.send(worker, epoch, part, partition, attempt, message);
+                }
+            }
+            Action::Witness { .. } => {}
+            Action::Perform { token, performance } => {
+                let after_ms = self.rng.between(0, 5);
+                self.schedule(after_ms, Happening::Perform { worker, epoch, part, token, performance });
+            }
+            Action::AskEnds { partition, token } => {
+                let after_ms = self.rng.between(0, 3);
+                self.schedule(after_ms, Happening::Ends { worker, epoch, part, partition, token });
+            }
+            Action::Released { partition } => self.released(worker, part, partition),
+            Action::StoodDown { partition } => {
+                self.schedule(1_000, Happening::StoodDown { worker, epoch, part, partition });
+            }
+            Action::Alarm(alarm) => self.alarm(part, &alarm),
+        }
+    }
+
+    fn alarm(&mut self, part: usize, alarm: &Alarm) {
+        let name = self.leaves[part].spec().name;
+        self.note(|| format!("{name}: {alarm:?}"));
+        match alarm {
+            Alarm::Gap { .. } => self.tally.count("gap seen"),
+            Alarm::Fenced { .. } => self.tally.count("writer fenced"),
+            _ => {}
+        }
+        self.auditor.alarm(name, alarm);
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let line = line();
+            trace.push(format!("{} {line}", self.now.millis() - 1_800_000_000_000));
+        }
+    }
+
+    fn fate(&mut self) -> Fate {
+        if self.rng.chance(self.faults.commit_refused) {
+            self.tally.count("commit refused");
+            return Fate::Refused;
+        }
+        if self.rng.chance(self.faults.commit_unknown) {
+            self.tally.count("commit unknown");
+            return if self.rng.chance(500_000) { Fate::UnknownDone } else { Fate::UnknownLost };
+        }
+        Fate::Well
+    }
+
+    fn claim(&mut self, worker: usize, epoch: u64, part: usize, partition: u16) {
+        if !self.is_alive(worker, epoch) {
+            return;
+        }
+        if self.rng.chance(self.faults.claim_failed) {
+            self.tally.count("claim failed");
+            self.later(worker, epoch, part, Event::ClaimFailed { partition });
+            return;
+        }
+        if let Some(claimed) = self.tables[part].claim(partition) {
+            self.later(worker, epoch, part, Event::Claimed(Box::new(claimed)));
+        }
+    }
+
+    fn load(&mut self, worker: usize, epoch: u64, part: usize, ticket: u64, load: &Load) {
+        let result = if self.rng.chance(self.faults.load_failed) {
+            self.tally.count("load failed");
+            Err(LoadError { sqlstate: "57P01".to_owned() })
+        } else {
+            Ok(Box::new(self.tables[part].load(load)))
+        };
+        self.later(worker, epoch, part, Event::Loaded { ticket, result });
+    }
+
+    /// A commit reaches the database also when its sender is dead or stopped by now.
+    fn commit(&mut self, worker: usize, epoch: u64, part: usize, ticket: u64, commit: &Commit, fate: Fate) {
+        let result = match fate {
+            Fate::Refused => Err(CommitError::Retry { sqlstate: "40001".to_owned() }),
+            Fate::UnknownLost => Err(CommitError::Unknown),
+            Fate::Well | Fate::UnknownDone => {
+                let done = self.tables[part].commit(commit);
+                if done.is_ok() {
+                    self.auditor.committed(self.leaves[part].spec().name, commit, self.now);
+                }
+                if fate == Fate::UnknownDone { Err(CommitError::Unknown) } else { done }
+            }
+        };
+        self.note(|| format!("worker {worker} part {part} commit {ticket}: {fate:?} {result:?}"));
+        self.later(worker, epoch, part, Event::Committed { ticket, result });
+    }
+
+    fn send(&mut self, worker: usize, epoch: u64, part: usize, shard: u16, attempt: u64, message: Outgoing) {
+        let after_ms = self.rng.between(0, 4);
+        let place = (Arc::clone(&message.topic), message.partition);
+        let earliest = self.workers[worker].last_append.get(&place).copied().unwrap_or(self.now);
+        let at = self.now.plus_ms(after_ms).max(Timestamp(earliest.micros() + 1));
+        self.workers[worker].last_append.insert(place, at);
+        let fails = self.rng.chance(self.faults.delivery_failed);
+        if fails {
+            self.tally.count("delivery failed");
+        }
+        self.schedule_at(at, Happening::Append { worker, epoch, part, shard, attempt, message, fails });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "they are the fields of one happening")]
+    fn append(
+        &mut self,
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        shard: u16,
+        attempt: u64,
+        message: Outgoing,
+        fails: bool,
+    ) {
+        // What a process had not handed to the network when it died is gone.
+        if !self.is_alive(worker, epoch) && self.rng.chance(500_000) {
+            return;
+        }
+        // A failed delivery may have arrived all the same.
+        let arrives = !fails || self.rng.chance(500_000);
+        if arrives {
+            let copies = if self.rng.chance(self.faults.delivery_duplicated) {
+                self.tally.count("delivered twice");
+                2
+            } else {
+                1
+            };
+            for _ in 0..copies {
+                let record = BookRecord {
+                    time: self.now,
+                    key: Some(message.key.clone()),
+                    header: Some(message.header.clone()),
+                    value: Some(message.value.clone()),
+                };
+                self.put(&message.topic, message.partition, record);
+            }
+        }
+        let event = Event::Delivered { partition: shard, attempt, seq: message.seq, ok: !fails };
+        self.later(worker, epoch, part, event);
+    }
+
+    fn publish(&mut self, topic: &str, record: BookRecord) {
+        let key = record.key.clone().unwrap_or_default();
+        let partition = daybook_events::key::partition(&key, u32::from(PARTITIONS));
+        let partition = u16::try_from(partition).unwrap_or(0);
+        self.put(topic, partition, record);
+    }
+
+    fn put(&mut self, topic: &str, partition: u16, record: BookRecord) {
+        let readers = self.readers.get(topic).cloned().unwrap_or_default();
+        if !readers.is_empty() {
+            self.auditor.appended(topic, record.header.as_deref());
+        }
+        self.book.append(topic, partition, record);
+        for (part, stream) in readers {
+            for worker in 0..self.workers.len() {
+                self.plan_fetch(worker, part, partition, stream);
+            }
+        }
+    }
+
+    fn set_paused(&mut self, worker: usize, part: usize, partition: u16, stream: Stream, paused: bool) {
+        if let Some(reading) = &mut self.workers[worker].hosted[part].reading[usize::from(partition)] {
+            reading.paused[index(stream)] = paused;
+        }
+        self.plan_fetch(worker, part, partition, stream);
+    }
+
+    fn topic(&self, part: usize, stream: Stream) -> &str {
+        let spec = self.leaves[part].spec();
+        match stream {
+            Stream::Data => spec.input,
+            Stream::Control => &spec.control,
+        }
+    }
+
+    /// A fetch is sent when there is something to read and none is under way.
+    fn plan_fetch(&mut self, worker: usize, part: usize, partition: u16, stream: Stream) {
+        let end = self.book.end(self.topic(part, stream), partition);
+        let of_worker = &mut self.workers[worker];
+        let epoch = of_worker.epoch;
+        let Some(hosted) = of_worker.hosted.get_mut(part) else { return };
+        let Some(reading) = &mut hosted.reading[usize::from(partition)] else { return };
+        let at = index(stream);
+        if reading.fetching[at] || reading.paused[at] || reading.next[at] >= end {
+            return;
+        }
+        reading.fetching[at] = true;
+        let after_ms = self.rng.between(0, 4);
+        self.schedule(after_ms, Happening::Fetch { worker, epoch, part, partition, stream });
+    }
+
+    fn fetch(&mut self, worker: usize, epoch: u64, part: usize, partition: u16, stream: Stream) {
+        if !self.is_alive(worker, epoch) {
+            return;
+        }
+        let at = index(stream);
+        let Some(reading) = self.workers[worker].hosted[part].reading[usize::from(partition)] else { return };
+        let mut from = reading.next[at];
+        if self.rng.chance(self.faults.fetch_repeated) {
+            self.tally.count("fetched again");
+            from = from.saturating_sub(self.rng.between(1, 5)).max(0);
+        }
+        let limit = usize::try_from(self.rng.between(1, RECORDS_PER_FETCH as i64)).unwrap_or(1);
+        let records = self.book.read(self.topic(part, stream), stream, partition, from, limit);
+        let next = from + i64::try_from(records.len()).unwrap_or(0);
+        if let Some(reading) = &mut self.workers[worker].hosted[part].reading[usize::from(partition)] {
+            reading.next[at] = next.max(reading.next[at]);
+            reading.fetching[at] = false;
+        }
+        let event = Event::Fetched { partition, token: reading.token, records };
+        self.tell(worker, epoch, part, event);
+        if self.is_alive(worker, epoch) {
+            self.plan_fetch(worker, part, partition, stream);
+        }
+    }
+
+    fn perform(&mut self, worker: usize, epoch: u64, part: usize, token: u64, performance: Performance) {
+        // A call that was sent acts, whether or not its sender still lives.
+        let name = self.leaves[part].spec().name;
+        let Answering { after_ms, outcome, notices } =
+            self.outside.perform(name, &performance, self.now, &mut self.rng, &self.faults, &mut self.tally);
+        let control = self.leaves[part].spec().control.clone();
+        for (after_ms, record) in notices {
+            self.publish_after(after_ms, control.clone(), record);
+        }
+        let intent_id = performance.intent_id;
+        let lost = || Performed::Unknown { code: "timeout".to_owned() };
+        let event = Event::Performed {
+            partition: performance.partition,
+            token,
+            intent_id,
+            outcome: outcome.unwrap_or_else(lost),
+        };
+        self.schedule(after_ms, Happening::Told { worker, epoch, part, event });
+    }
+}
+
+/// The group: who reads what.
+impl World {
+    fn running(&self) -> Vec<usize> {
+        (0..self.workers.len()).filter(|worker| self.workers[*worker].life == Life::Running).collect()
+    }
+
+    fn reassign(&mut self, part: usize, partition: u16) {
+        let seat = self.seats[part][usize::from(partition)];
+        if seat.owner.is_some() || seat.moving.is_some() {
+            return;
+        }
+        let running = self.running();
+        let Some(&worker) = self.rng.pick(&running) else { return };
+        self.give(worker, part, partition);
+    }
+
+    fn give(&mut self, worker: usize, part: usize, partition: u16) {
+        let epoch = self.workers[worker].epoch;
+        self.seats[part][usize::from(partition)] = Seat { owner: Some((worker, epoch)), moving: None };
+        self.later(worker, epoch, part, Event::Assigned { partition });
+    }
+
+    fn adopt_orphans(&mut self) {
+        for part in 0..self.leaves.len() {
+            for partition in 0..PARTITIONS {
+                if self.seats[part][usize::from(partition)].owner.is_none() {
+                    self.schedule(1, Happening::Reassign { part, partition });
+                }
+            }
+        }
+    }
+
+    fn start_move(&mut self) {
+        let part = usize::try_from(self.rng.below(self.leaves.len() as u64)).unwrap_or(0);
+        let partition = u16::try_from(self.rng.below(u64::from(PARTITIONS))).unwrap_or(0);
+        let seat = self.seats[part][usize::from(partition)];
+        let Some((owner, epoch)) = seat.owner.filter(|_| seat.moving.is_none()) else { return };
+        let running = self.running();
+        let to = self.rng.pick(&running).copied();
+        self.tally.count("rebalance");
+        self.moves += 1;
+        self.seats[part][usize::from(partition)].moving = Some((self.moves, to));
+        self.later(owner, epoch, part, Event::Revoked { partition });
+        let move_number = self.moves;
+        self.schedule(REVOKE_TIMEOUT_MS, Happening::RevokeTimeout { part, partition, move_number });
+    }
+
+    fn released(&mut self, worker: usize, part: usize, partition: u16) {
+        let seat = self.seats[part][usize::from(partition)];
+        let epoch = self.workers[worker].epoch;
+        if let Some((_, to)) = seat.moving
+            && seat.owner == Some((worker, epoch))
+        {
+            self.finish_move(part, partition, to);
+        }
+    }
+
+    fn revoke_timeout(&mut self, part: usize, partition: u16, move_number: u64) {
+        let seat = self.seats[part][usize::from(partition)];
+        let Some((number, to)) = seat.moving else { return };
+        if number != move_number {
+            return;
+        }
+        if let Some((owner, epoch)) = seat.owner {
+            self.later(owner, epoch, part, Event::Lost { partition });
+        }
+        self.finish_move(part, partition, to);
+    }
+
+    fn finish_move(&mut self, part: usize, partition: u16, to: Option<usize>) {
+        self.seats[part][usize::from(partition)] = Seat::default();
+        match to.filter(|worker| self.workers[*worker].life == Life::Running) {
+            Some(worker) => self.give(worker, part, partition),
+            None => self.schedule(1, Happening::Reassign { part, partition }),
+        }
+    }
+
+    /// Chance strikes after every step.
+    fn misfortune(&mut self) {
+        if self.rng.chance(self.faults.rebalance) {
+            self.start_move();
+        }
+        if self.rng.chance(self.faults.worker_crash) {
+            self.crash();
+        }
+        if self.rng.chance(self.faults.worker_stop) {
+            self.stop();
+        }
+        if self.rng.chance(self.faults.clock_jump) {
+            self.tally.count("clock jump");
+            self.clock_offset_ms += self.rng.between(-2_000, 20_000);
+        }
+    }
+
+    fn victim(&mut self) -> Option<usize> {
+        let running = self.running();
+        self.rng.pick(&running).copied()
+    }
+
+    fn crash(&mut self) {
+        let Some(worker) = self.victim() else { return };
+        self.tally.count("crash");
+        self.note(|| format!("worker {worker} crashes"));
+        let epoch = self.workers[worker].epoch;
+        self.workers[worker].die();
+        self.schedule(SESSION_TIMEOUT_MS, Happening::SessionTimeout { worker, epoch });
+        let restart_ms = self.rng.between(100, 20_000);
+        self.schedule(restart_ms, Happening::Restart { worker });
+    }
+
+    fn stop(&mut self) {
+        let Some(worker) = self.victim() else { return };
+        self.tally.count("stopped");
+        self.note(|| format!("worker {worker} stops"));
+        let epoch = self.workers[worker].epoch;
+        self.workers[worker].life = Life::Stopped;
+        self.schedule(SESSION_TIMEOUT_MS, Happening::SessionTimeout { worker, epoch });
+        let resume_ms = self.rng.between(100, 3 * SESSION_TIMEOUT_MS);
+        self.schedule(resume_ms, Happening::Resume { worker, epoch });
+    }
+
+    /// A member that was silent for too long loses its partitions, without being asked.
+    fn session_timeout(&mut self, worker: usize, epoch: u64) {
+        let of_worker = &self.workers[worker];
+        let silent = of_worker.epoch != epoch || of_worker.life == Life::Stopped;
+        if !silent {
+            return;
+        }
+        for part in 0..self.leaves.len() {
+            for partition in 0..PARTITIONS {
+                let seat = self.seats[part][usize::from(partition)];
+                if seat.owner != Some((worker, epoch)) {
+                    continue;
+                }
+                self.seats[part][usize::from(partition)] = Seat::default();
+                self.schedule(1, Happening::Reassign { part, partition });
+                if of_this_life(&self.workers[worker], epoch) {
+                    let after_ms = 3 * SESSION_TIMEOUT_MS + self.rng.between(1, 500);
+                    self.schedule(after_ms, Happening::TellLost { worker, epoch, part, partition });
+                }
+            }
+        }
+    }
+
+    fn resume(&mut self, worker: usize, epoch: u64) {
+        if self.workers[worker].epoch != epoch || self.workers[worker].life != Life::Stopped {
+            return;
+        }
+        self.note(|| format!("worker {worker} resumes"));
+        self.workers[worker].life = Life::Running;
+        for (part, event) in std::mem::take(&mut self.workers[worker].mailbox) {
+            self.tell(worker, epoch, part, event);
+        }
+        for part in 0..self.leaves.len() {
+            if self.is_alive(worker, epoch) {
+                self.tell(worker, epoch, part, Event::Tick);
+            }
+            for partition in 0..PARTITIONS {
+                for stream in [Stream::Data, Stream::Control] {
+                    self.plan_fetch(worker, part, partition, stream);
+                }
+            }
+        }
+        self.adopt_orphans();
+    }
+
+    /// Whether every engine is idle and everything committed is published.
+    pub fn is_settled(&self) -> bool {
+        let idle = |worker: &Worker| worker.hosted.iter().all(|hosted| hosted.engine.is_idle());
+        self.workers.iter().all(idle) && self.tables.iter().all(Tables::is_published)
+    }
+
+    pub fn leaves(&self) -> &[Arc<dyn Leaf>] {
+        &self.leaves
+    }
+}
+
+fn of_this_life(worker: &Worker, epoch: u64) -> bool {
+    worker.epoch == epoch && worker.life == Life::Stopped
+}
+
+/// A record of nobody's: no header, no schema.
+pub fn garbage(rng: &mut Rng, now: Timestamp) -> BookRecord {
+    let bytes = |rng: &mut Rng| Bytes::copy_from_slice(&rng.next().to_be_bytes());
+    BookRecord { time: now, key: Some(bytes(rng)), header: Some(bytes(rng)), value: Some(bytes(rng)) }
+}
