@@ -207,6 +207,13 @@ pub struct EntryPosted {
     /// The entry that it reverses; null for all others.
     #[serde(default)]
     pub reverses: Option<EntryId>,
+    /// Who asked for the reversal (the maker); null for entries that are posted from facts.
+    #[serde(default)]
+    pub requested_by: Option<PersonId>,
+    /// Who made the reversal so (the checker), never the maker; null for entries that are posted
+    /// from facts.
+    #[serde(default)]
+    pub approved_by: Option<PersonId>,
 }
 
 message!(EntryPosted, "daybook.billing", Event, "billing.journal.events.v1", organization_id);

@@ -69,7 +69,7 @@ pub struct NotificationRequested {
     pub recipient_id: PersonId,
     /// The notification; asking again with the same one changes nothing.
     pub notification_id: NotificationId,
-    /// Name of the template.
+    /// Name and version of the template, such as welcome.1: every attempt sends the same text.
     pub template: String,
     /// Fields for the template: ids, titles and amounts, nobody's personal data.
     pub data: BTreeMap<String, String>,
@@ -78,7 +78,7 @@ pub struct NotificationRequested {
     pub class: String,
     /// By which channel. One of `email`, `sms`, `push`, `in-app`.
     pub channel: String,
-    /// Language of the text, a BCP 47 tag.
+    /// Language of the text, a BCP 47 tag; und: the one in the recipient's contact data.
     pub language: String,
 }
 
@@ -130,7 +130,11 @@ pub struct SendNotification {
 
 message!(SendNotification, "daybook.notifications", Command, "notifications.recipient.commands.v1", recipient_id);
 
-closing!(SendNotification, SendNotificationClosing, [NotificationSent, NotificationSuppressed, NotificationFailed]);
+closing!(
+    SendNotification,
+    SendNotificationClosing,
+    [NotificationSent, NotificationDeferred, NotificationSuppressed, NotificationFailed]
+);
 
 /// Replaces a person's preferences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
