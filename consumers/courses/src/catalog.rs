@@ -1,12 +1,10 @@
 //! What there is to enroll in.
 
 use daybook_consumer::{
-    Access, Answer, Change, Columns, Meta, Owned, Parameter, ParameterKind, Projection, ReadRoute,
-    Row, RowTime, TableOf, put,
+    Access, Answer, Change, Columns, Meta, Owned, Parameter, ParameterKind, Projection, ReadRoute, Row, RowTime,
+    TableOf, put,
 };
-use daybook_events::{
-    CourseEvent, CourseId, CoursePublished, CourseRevised, Lesson, OrganizationId, Timestamp,
-};
+use daybook_events::{CourseEvent, CourseId, CoursePublished, CourseRevised, Lesson, OrganizationId, Timestamp};
 use serde::Serialize;
 
 /// The projection.
@@ -83,24 +81,12 @@ impl Projection for CourseCatalog {
                 ..published(event)
             },
             CourseEvent::CourseRevised(event) => revised(event),
-            CourseEvent::CourseWithdrawn(_) => CourseRow {
-                withdrawn: Some(true),
-                ..CourseRow::default()
-            },
-            CourseEvent::SeatReserved(_) => CourseRow {
-                seats: Some(1),
-                ..CourseRow::default()
-            },
-            CourseEvent::SeatReleased(_) => CourseRow {
-                seats: Some(-1),
-                ..CourseRow::default()
-            },
+            CourseEvent::CourseWithdrawn(_) => CourseRow { withdrawn: Some(true), ..CourseRow::default() },
+            CourseEvent::SeatReserved(_) => CourseRow { seats: Some(1), ..CourseRow::default() },
+            CourseEvent::SeatReleased(_) => CourseRow { seats: Some(-1), ..CourseRow::default() },
             CourseEvent::SeatConfirmed(_) => return Vec::new(),
         };
-        vec![put(&CourseRow {
-            course_id: Some(CourseId::new(meta.key)),
-            ..row
-        })]
+        vec![put(&CourseRow { course_id: Some(CourseId::new(meta.key)), ..row })]
     }
 
     fn routes() -> Vec<ReadRoute> {
@@ -121,10 +107,7 @@ impl Projection for CourseCatalog {
                 sql: COURSES_ON_SALE,
                 parameters: vec![Parameter::query("organization_id", ParameterKind::Uuid)],
                 answer: Answer::Many {
-                    cursor: vec![
-                        ("published_at", ParameterKind::Time),
-                        ("course_id", ParameterKind::Uuid),
-                    ],
+                    cursor: vec![("published_at", ParameterKind::Time), ("course_id", ParameterKind::Uuid)],
                     page_max: PAGE_MAX,
                 },
                 access: Access::Public,

@@ -6,13 +6,12 @@ mod offer;
 
 use codes::*;
 use daybook_consumer::{
-    Aggregate, Context, Decision, Entity, Part, Rejection, State, acts_for, already, ensure,
-    happened, happened_all, reject,
+    Aggregate, Context, Decision, Entity, Part, Rejection, State, acts_for, already, ensure, happened, happened_all,
+    reject,
 };
 use daybook_events::{
-    ConfirmSeat, CourseCommand, CourseEvent, CourseId, CourseWithdrawn, PublishCourse, ReleaseSeat,
-    ReserveSeat, RevisePublishedCourse, SeatConfirmed, SeatReleased, SeatReserved, Timestamp,
-    WithdrawCourse,
+    ConfirmSeat, CourseCommand, CourseEvent, CourseId, CourseWithdrawn, PublishCourse, ReleaseSeat, ReserveSeat,
+    RevisePublishedCourse, SeatConfirmed, SeatReleased, SeatReserved, Timestamp, WithdrawCourse,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -25,10 +24,7 @@ pub const HOLD_MAX_SECONDS: i64 = 24 * 60 * 60;
 
 /// The parts of this leaf.
 pub fn parts() -> Vec<Part> {
-    vec![
-        Part::aggregate::<Courses>(),
-        Part::projection::<CourseCatalog>(),
-    ]
+    vec![Part::aggregate::<Courses>(), Part::projection::<CourseCatalog>()]
 }
 
 /// The aggregate.
@@ -107,9 +103,9 @@ impl Aggregate for Courses {
             CourseEvent::SeatReserved(event) => vec![event.enrollment_id.uuid()],
             CourseEvent::SeatConfirmed(event) => vec![event.enrollment_id.uuid()],
             CourseEvent::SeatReleased(event) => vec![event.enrollment_id.uuid()],
-            CourseEvent::CoursePublished(_)
-            | CourseEvent::CourseRevised(_)
-            | CourseEvent::CourseWithdrawn(_) => Vec::new(),
+            CourseEvent::CoursePublished(_) | CourseEvent::CourseRevised(_) | CourseEvent::CourseWithdrawn(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -146,11 +142,7 @@ impl Aggregate for Courses {
         }
     }
 
-    fn part_due(
-        course: Uuid,
-        _enrollment: Uuid,
-        seat: &Seat,
-    ) -> Option<(Timestamp, CourseCommand)> {
+    fn part_due(course: Uuid, _enrollment: Uuid, seat: &Seat) -> Option<(Timestamp, CourseCommand)> {
         let Seat::Held(reserved) = seat else {
             return None;
         };
@@ -175,23 +167,11 @@ fn revise(course: &Course, ask: RevisePublishedCourse, cx: &Context) -> Decided 
     let offer = course.published()?;
     ensure!(acts_for(cx, offer.organization_id), NOT_YOUR_ORGANIZATION);
     ensure!(course.withdrawn.is_none(), COURSE_WITHDRAWN);
-    let is_expected = ask
-        .expected_revision
-        .is_none_or(|revision| revision == offer.revision);
-    ensure!(
-        is_expected,
-        REVISION_CHANGED,
-        "the course is at revision {}",
-        offer.revision
-    );
+    let is_expected = ask.expected_revision.is_none_or(|revision| revision == offer.revision);
+    ensure!(is_expected, REVISION_CHANGED, "the course is at revision {}", offer.revision);
     offer::check_revised(&ask)?;
     let fits = ask.capacity.is_none_or(|capacity| course.seats <= capacity);
-    ensure!(
-        fits,
-        CAPACITY_TOO_SMALL,
-        "{} seats are held or taken",
-        course.seats
-    );
+    ensure!(fits, CAPACITY_TOO_SMALL, "{} seats are held or taken", course.seats);
     happened(offer::revise(ask, offer))
 }
 
@@ -218,16 +198,8 @@ fn reserve(course: &Entity<Courses>, ask: ReserveSeat, cx: &Context) -> Decided 
     }
     ensure!(course.withdrawn.is_none(), COURSE_WITHDRAWN);
     ensure!(offer.is_available(cx.now()), COURSE_NOT_AVAILABLE);
-    ensure!(
-        offer.price == ask.expected_price,
-        PRICE_CHANGED,
-        "the price is {}",
-        offer.price
-    );
-    ensure!(
-        (1..=HOLD_MAX_SECONDS).contains(&ask.hold_for_seconds),
-        HOLD_INVALID
-    );
+    ensure!(offer.price == ask.expected_price, PRICE_CHANGED, "the price is {}", offer.price);
+    ensure!((1..=HOLD_MAX_SECONDS).contains(&ask.hold_for_seconds), HOLD_INVALID);
     let reserved = SeatReserved {
         course_id: ask.course_id,
         enrollment_id: ask.enrollment_id,

@@ -2,8 +2,7 @@
 
 use daybook_consumer::{Rejection, ensure};
 use daybook_events::{
-    CoursePublished, CourseRevised, Lesson, Money, OrganizationId, PublishCourse,
-    RevisePublishedCourse, Timestamp,
+    CoursePublished, CourseRevised, Lesson, Money, OrganizationId, PublishCourse, RevisePublishedCourse, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +62,7 @@ impl Offer {
     }
 
     pub(crate) fn is_available(&self, now: Timestamp) -> bool {
-        self.available_from.is_none_or(|from| from <= now)
-            && self.available_until.is_none_or(|until| now < until)
+        self.available_from.is_none_or(|from| from <= now) && self.available_until.is_none_or(|until| now < until)
     }
 }
 
@@ -146,52 +144,18 @@ struct Proposal<'a> {
 }
 
 fn check(offer: &Proposal<'_>) -> Result<(), Rejection> {
-    ensure!(
-        is_text(offer.title, TITLE_MAX_CHARS),
-        OFFER_INVALID,
-        "title"
-    );
-    ensure!(
-        is_text(offer.summary, SUMMARY_MAX_CHARS),
-        OFFER_INVALID,
-        "summary"
-    );
-    ensure!(
-        (0..=PRICE_MAX_MINOR).contains(&offer.price.amount_minor),
-        OFFER_INVALID,
-        "price"
-    );
-    ensure!(
-        offer.capacity.is_none_or(|capacity| capacity >= 1),
-        OFFER_INVALID,
-        "capacity"
-    );
+    ensure!(is_text(offer.title, TITLE_MAX_CHARS), OFFER_INVALID, "title");
+    ensure!(is_text(offer.summary, SUMMARY_MAX_CHARS), OFFER_INVALID, "summary");
+    ensure!((0..=PRICE_MAX_MINOR).contains(&offer.price.amount_minor), OFFER_INVALID, "price");
+    ensure!(offer.capacity.is_none_or(|capacity| capacity >= 1), OFFER_INVALID, "capacity");
     let credits = 0..=CREDITS_MAX_HUNDREDTHS;
-    ensure!(
-        credits.contains(&offer.credits_hundredths),
-        OFFER_INVALID,
-        "credits_hundredths"
-    );
-    ensure!(
-        is_text(offer.credit_type, CREDIT_TYPE_MAX_CHARS),
-        OFFER_INVALID,
-        "credit_type"
-    );
-    ensure!(
-        (0..=REFUND_MAX_DAYS).contains(&offer.refund_days),
-        OFFER_INVALID,
-        "refund_days"
-    );
+    ensure!(credits.contains(&offer.credits_hundredths), OFFER_INVALID, "credits_hundredths");
+    ensure!(is_text(offer.credit_type, CREDIT_TYPE_MAX_CHARS), OFFER_INVALID, "credit_type");
+    ensure!((0..=REFUND_MAX_DAYS).contains(&offer.refund_days), OFFER_INVALID, "refund_days");
     ensure!(offer.lessons.len() <= LESSONS_MAX, OFFER_INVALID, "lessons");
     for lesson in offer.lessons {
-        ensure!(
-            is_text(&lesson.title, TITLE_MAX_CHARS),
-            OFFER_INVALID,
-            "title of a lesson"
-        );
-        let is_score = lesson
-            .pass_score_percent
-            .is_none_or(|score| (0..=100).contains(&score));
+        ensure!(is_text(&lesson.title, TITLE_MAX_CHARS), OFFER_INVALID, "title of a lesson");
+        let is_score = lesson.pass_score_percent.is_none_or(|score| (0..=100).contains(&score));
         ensure!(is_score, OFFER_INVALID, "pass_score_percent of a lesson");
     }
     let is_ordered = match offer.available {

@@ -32,11 +32,7 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// The rejection: nothing happens, and the sender is told.
-    fn decide(
-        entity: &Entity<Self>,
-        command: Self::Command,
-        cx: &Context,
-    ) -> Result<Decision<Self::Event>, Rejection>;
+    fn decide(entity: &Entity<Self>, command: Self::Command, cx: &Context) -> Result<Decision<Self::Event>, Rejection>;
 
     /// Folds an event in. It refuses nothing: what has happened has happened.
     fn evolve(entity: &mut Entity<Self>, event: &Self::Event);

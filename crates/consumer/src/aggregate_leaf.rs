@@ -3,19 +3,14 @@
 use std::marker::PhantomData;
 
 use daybook_engine::{
-    Conclusion as Ended, Context, Fault, Incoming, Input, Intent, Leaf, NewIntent, Output,
-    PartKind, RowKey, Rows, Spec,
+    Conclusion as Ended, Context, Fault, Incoming, Input, Intent, Leaf, NewIntent, Output, PartKind, RowKey, Rows, Spec,
 };
 use daybook_events::{Family, Message, ProviderNotice, Timestamp};
 use uuid::Uuid;
 
-use crate::faults::{
-    NO_CLOSING_EVENT, SECOND_EFFECT, TIMER_STUCK, UNDECODABLE, UNENCODABLE, UNKNOWN_MESSAGE, fault,
-};
+use crate::faults::{NO_CLOSING_EVENT, SECOND_EFFECT, TIMER_STUCK, UNDECODABLE, UNENCODABLE, UNKNOWN_MESSAGE, fault};
 use crate::reply::Obligation;
-use crate::{
-    Acts, Aggregate, Conclusion, Decision, Entity, Noticed, Readable, Rejection, performer, reply,
-};
+use crate::{Acts, Aggregate, Code, Conclusion, Decision, Entity, Noticed, Readable, Rejection, performer, reply};
 
 pub(crate) struct AggregateLeaf<A, E> {
     spec: Spec,
@@ -26,18 +21,10 @@ pub(crate) struct AggregateLeaf<A, E> {
 pub(crate) trait Effects<A: Aggregate>: Send + Sync + 'static {
     fn policy() -> Option<daybook_engine::EffectPolicy>;
     fn request(event: &A::Event) -> Result<Option<Vec<u8>>, Fault>;
+    fn refusal(event: &A::Event) -> Option<Code>;
     fn parts(intent: &Intent) -> Vec<Uuid>;
-    fn conclude(
-        entity: &Entity<A>,
-        intent: &Intent,
-        ended: &Ended,
-        cx: &Context,
-    ) -> Result<Vec<A::Event>, Fault>;
-    fn notice(
-        entity: &Entity<A>,
-        incoming: &Incoming<'_>,
-        cx: &Context,
-    ) -> Result<Noticed<A::Event>, Fault>;
+    fn conclude(entity: &Entity<A>, intent: &Intent, ended: &Ended, cx: &Context) -> Result<Vec<A::Event>, Fault>;
+    fn notice(entity: &Entity<A>, incoming: &Incoming<'_>, cx: &Context) -> Result<Noticed<A::Event>, Fault>;
 }
 
 /// Acts on nothing.
@@ -57,10 +44,7 @@ impl<A: Aggregate, E: Effects<A>> AggregateLeaf<A, E> {
             tables: Vec::new(),
             effects: E::policy(),
         };
-        Self {
-            spec,
-            kinds: PhantomData,
-        }
+        Self { spec, kinds: PhantomData }
     }
 
     fn command(
@@ -72,11 +56,7 @@ impl<A: Aggregate, E: Effects<A>> AggregateLeaf<A, E> {
     ) -> Result<(), Fault> {
         let command = A::Command::read(incoming)?;
         let header = incoming.header;
-        let owed = Obligation::new(
-            command.full_name(),
-            header.message_id,
-            header.reply_to.as_ref(),
-        );
+        let owed = Obligation::new(command.full_name(), header.message_id, header.reply_to.as_ref());
         let mut entity = Entity::<A>::load(incoming.key, A::command_parts(&command), rows)?;
         match A::decide(&entity, command, cx) {
             Err(rejection) => refuse(incoming.key, &rejection, &owed, out),
@@ -88,13 +68,7 @@ impl<A: Aggregate, E: Effects<A>> AggregateLeaf<A, E> {
         }
     }
 
-    fn timer(
-        &self,
-        row: RowKey,
-        rows: &mut Rows<'_>,
-        cx: &Context,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
+    fn timer(&self, row: RowKey, rows: &mut Rows<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault> {
         let part = (!row.is_entity()).then_some(row.part);
         let mut entity = Entity::<A>::load(row.key, part, rows)?;
         if let Some(command) = due_command(&entity, part, cx.now()) {
@@ -127,12 +101,7 @@ impl<A: Aggregate, E: Effects<A>> AggregateLeaf<A, E> {
     ) -> Result<(), Fault> {
         let mut entity = Entity::<A>::load(intent.key, E::parts(intent), rows)?;
         let events = E::conclude(&entity, intent, ended, cx)?;
-        Self::happen(
-            &mut entity,
-            &events,
-            Obligation::carried(intent.reply.as_ref()),
-            out,
-        )?;
+        Self::happen(&mut entity, &events, Obligation::carried(intent.reply.as_ref()), out)?;
         entity.store(rows)
     }
 
@@ -180,16 +149,16 @@ impl<A: Aggregate, E: Effects<A>> AggregateLeaf<A, E> {
                 if let Some(to) = &owed.reply {
                     out.messages.push(reply::closing(event, to)?);
                 }
-                out.intents.extend(request.map(|request| NewIntent {
-                    request,
-                    reply: None,
-                }));
+                out.intents.extend(request.map(|request| NewIntent { request, reply: None }));
             }
             (owed, None, Some(request)) => {
                 let reply = owed.and_then(|owed| owed.reply);
                 out.intents.push(NewIntent { request, reply });
             }
-            (Some(owed), None, None) => return Err(fault(NO_CLOSING_EVENT, owed.command)),
+            (Some(owed), None, None) => match events.iter().find_map(E::refusal) {
+                Some(code) => refuse(entity.key(), &code.into(), &owed, out)?,
+                None => return Err(fault(NO_CLOSING_EVENT, owed.command)),
+            },
             (None, _, None) => {}
             (None, Some(_), Some(_)) => unreachable!("only what is owed can be closed"),
         }
@@ -198,11 +167,7 @@ impl<A: Aggregate, E: Effects<A>> AggregateLeaf<A, E> {
 }
 
 /// What the entity or its part asks of itself by now.
-fn due_command<A: Aggregate>(
-    entity: &Entity<A>,
-    part: Option<Uuid>,
-    now: Timestamp,
-) -> Option<A::Command> {
+fn due_command<A: Aggregate>(entity: &Entity<A>, part: Option<Uuid>, now: Timestamp) -> Option<A::Command> {
     let due = match part {
         Some(id) => A::part_due(entity.key(), id, entity.part(id)),
         None => A::due(entity.key(), entity),
@@ -210,12 +175,7 @@ fn due_command<A: Aggregate>(
     due.filter(|(at, _)| *at <= now).map(|(_, command)| command)
 }
 
-fn refuse(
-    key: Uuid,
-    rejection: &Rejection,
-    owed: &Obligation,
-    out: &mut Output,
-) -> Result<(), Fault> {
+fn refuse(key: Uuid, rejection: &Rejection, owed: &Obligation, out: &mut Output) -> Result<(), Fault> {
     out.rejected = true;
     if let Some(to) = &owed.reply {
         out.messages.push(reply::rejected(key, rejection, to)?);
@@ -257,20 +217,12 @@ impl<A: Aggregate, E: Effects<A>> Leaf for AggregateLeaf<A, E> {
         }
     }
 
-    fn handle(
-        &self,
-        input: &Input<'_>,
-        rows: &mut Rows<'_>,
-        cx: &Context,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
+    fn handle(&self, input: &Input<'_>, rows: &mut Rows<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault> {
         match input {
             Input::Message(incoming) => self.command(incoming, rows, cx, out),
             Input::Control(incoming) => self.control(incoming, rows, cx, out),
             Input::Due { row } => self.timer(*row, rows, cx, out),
-            Input::Concluded { intent, conclusion } => {
-                self.concluded(intent, conclusion, rows, cx, out)
-            }
+            Input::Concluded { intent, conclusion } => self.concluded(intent, conclusion, rows, cx, out),
         }
     }
 }
@@ -284,22 +236,19 @@ impl<A: Aggregate> Effects<A> for Still {
         Ok(None)
     }
 
+    fn refusal(_: &A::Event) -> Option<Code> {
+        None
+    }
+
     fn parts(_: &Intent) -> Vec<Uuid> {
         Vec::new()
     }
 
     fn conclude(_: &Entity<A>, _: &Intent, _: &Ended, _: &Context) -> Result<Vec<A::Event>, Fault> {
-        Err(fault(
-            UNKNOWN_MESSAGE,
-            "the outcome of an effect, where there are none",
-        ))
+        Err(fault(UNKNOWN_MESSAGE, "the outcome of an effect, where there are none"))
     }
 
-    fn notice(
-        _: &Entity<A>,
-        incoming: &Incoming<'_>,
-        _: &Context,
-    ) -> Result<Noticed<A::Event>, Fault> {
+    fn notice(_: &Entity<A>, incoming: &Incoming<'_>, _: &Context) -> Result<Noticed<A::Event>, Fault> {
         Err(fault(UNKNOWN_MESSAGE, incoming.writer.full_name()))
     }
 }
@@ -313,38 +262,29 @@ impl<A: Acts> Effects<A> for Acting {
         let Some(request) = A::request(event) else {
             return Ok(None);
         };
-        performer::encode(&request)
-            .map(Some)
-            .ok_or_else(|| fault(UNENCODABLE, "the request"))
+        performer::encode(&request).map(Some).ok_or_else(|| fault(UNENCODABLE, "the request"))
+    }
+
+    fn refusal(event: &A::Event) -> Option<Code> {
+        A::refusal(event)
     }
 
     fn parts(intent: &Intent) -> Vec<Uuid> {
-        performer::decode::<A::Request>(&intent.request)
-            .map(|request| A::request_parts(&request))
-            .unwrap_or_default()
+        performer::decode::<A::Request>(&intent.request).map(|request| A::request_parts(&request)).unwrap_or_default()
     }
 
-    fn conclude(
-        entity: &Entity<A>,
-        intent: &Intent,
-        ended: &Ended,
-        cx: &Context,
-    ) -> Result<Vec<A::Event>, Fault> {
+    fn conclude(entity: &Entity<A>, intent: &Intent, ended: &Ended, cx: &Context) -> Result<Vec<A::Event>, Fault> {
         let request = pending::<A>(intent)?;
         let conclusion = match ended {
-            Ended::Answered(bytes) => Conclusion::Answered(
-                performer::decode(bytes).ok_or_else(|| fault(UNDECODABLE, "the answer"))?,
-            ),
+            Ended::Answered(bytes) => {
+                Conclusion::Answered(performer::decode(bytes).ok_or_else(|| fault(UNDECODABLE, "the answer"))?)
+            }
             Ended::GaveUp { code } => Conclusion::GaveUp { code: code.clone() },
         };
         Ok(A::conclude(entity, request, conclusion, cx))
     }
 
-    fn notice(
-        entity: &Entity<A>,
-        incoming: &Incoming<'_>,
-        cx: &Context,
-    ) -> Result<Noticed<A::Event>, Fault> {
+    fn notice(entity: &Entity<A>, incoming: &Incoming<'_>, cx: &Context) -> Result<Noticed<A::Event>, Fault> {
         if incoming.writer.full_name() != ProviderNotice::FULL_NAME {
             return Err(fault(UNKNOWN_MESSAGE, incoming.writer.full_name()));
         }

@@ -31,10 +31,7 @@ pub struct Rejection {
 
 impl Rejection {
     pub fn with(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: Some(detail.into()),
-        }
+        Self { code, detail: Some(detail.into()) }
     }
 }
 

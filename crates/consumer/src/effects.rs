@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::{Aggregate, Entity};
+use crate::{Aggregate, Code, Entity};
 
 /// An aggregate that acts on the outside world. The intent *is* an event: it is in the book before
 /// anything is done, and its entity takes no other message until the outcome is there.
@@ -31,6 +31,12 @@ pub trait Acts: Aggregate {
         conclusion: Conclusion<Self::Answer>,
         cx: &Context,
     ) -> Vec<Self::Event>;
+
+    /// Why the command is refused when its outcome is this event and nothing closes it: an undo that the
+    /// provider would not carry out is no undo. The sender may ask again.
+    fn refusal(_event: &Self::Event) -> Option<Code> {
+        None
+    }
 
     /// What a notice of the provider (a webhook) comes to. `pending` is the request under way: a notice may
     /// tell its outcome before the answer does. Notices come early, twice and out of order.
@@ -65,25 +71,16 @@ pub struct Noticed<E> {
 impl<E> Noticed<E> {
     /// It says nothing new.
     pub fn nothing() -> Self {
-        Self {
-            events: Vec::new(),
-            concludes: false,
-        }
+        Self { events: Vec::new(), concludes: false }
     }
 
     /// Facts beside whatever is under way.
     pub fn facts(events: Vec<E>) -> Self {
-        Self {
-            events,
-            concludes: false,
-        }
+        Self { events, concludes: false }
     }
 
     /// The outcome of the request under way.
     pub fn outcome(events: Vec<E>) -> Self {
-        Self {
-            events,
-            concludes: true,
-        }
+        Self { events, concludes: true }
     }
 }

@@ -61,21 +61,12 @@ impl<A: Aggregate> Entity<A> {
         }
     }
 
-    pub(crate) fn load(
-        key: Uuid,
-        ids: impl IntoIterator<Item = Uuid>,
-        rows: &Rows<'_>,
-    ) -> Result<Self, Fault> {
+    pub(crate) fn load(key: Uuid, ids: impl IntoIterator<Item = Uuid>, rows: &Rows<'_>) -> Result<Self, Fault> {
         let (state, number) = match rows.get(RowKey::entity(key))? {
             Some(row) => (state::decode(A::NAME, &row.body)?, row.number),
             None => (A::State::default(), 0),
         };
-        let mut entity = Self {
-            key,
-            state,
-            number,
-            parts: BTreeMap::new(),
-        };
+        let mut entity = Self { key, state, number, parts: BTreeMap::new() };
         for id in ids {
             let row = rows.get(RowKey::part(key, id))?;
             entity.parts.insert(id, Slot::load(A::NAME, row)?);
@@ -85,10 +76,7 @@ impl<A: Aggregate> Entity<A> {
 
     /// Folds an event in.
     pub(crate) fn apply(&mut self, event: &A::Event) -> Result<(), Fault> {
-        if A::event_parts(event)
-            .iter()
-            .any(|id| !self.parts.contains_key(id))
-        {
+        if A::event_parts(event).iter().any(|id| !self.parts.contains_key(id)) {
             return Err(fault(PART_NOT_DECLARED, event_name::<A>(event)));
         }
         A::evolve(self, event);
@@ -140,12 +128,7 @@ impl<A: Aggregate> Entity<A> {
 
     /// An empty one, for tests.
     pub(crate) fn empty(key: Uuid) -> Self {
-        Self {
-            key,
-            state: A::State::default(),
-            number: 0,
-            parts: BTreeMap::new(),
-        }
+        Self { key, state: A::State::default(), number: 0, parts: BTreeMap::new() }
     }
 
     /// Makes parts available that were not loaded, for tests.
@@ -162,13 +145,7 @@ impl<A: Aggregate> Entity<A> {
 
 impl<P: State> Slot<P> {
     fn empty() -> Self {
-        Self {
-            value: P::default(),
-            number: 0,
-            stored: false,
-            touched: false,
-            changed: false,
-        }
+        Self { value: P::default(), number: 0, stored: false, touched: false, changed: false }
     }
 
     fn load(owner: &str, row: Option<Row>) -> Result<Self, Fault> {
@@ -176,12 +153,7 @@ impl<P: State> Slot<P> {
             return Ok(Self::empty());
         };
         let value = state::decode(owner, &row.body)?;
-        Ok(Self {
-            value,
-            number: row.number,
-            stored: true,
-            ..Self::empty()
-        })
+        Ok(Self { value, number: row.number, stored: true, ..Self::empty() })
     }
 }
 

@@ -27,17 +27,11 @@ impl Part {
     /// An aggregate that acts on the outside world through this adapter.
     pub fn acting<A: Acts>(adapter: impl Perform<A>) -> Self {
         let performer: Arc<dyn Performer> = Arc::new(Performing::<A, _>::new(adapter));
-        Self {
-            performer: Some(performer),
-            ..Self::of(AggregateLeaf::<A, Acting>::new())
-        }
+        Self { performer: Some(performer), ..Self::of(AggregateLeaf::<A, Acting>::new()) }
     }
 
     pub fn projection<P: Projection>() -> Self {
-        Self {
-            routes: P::routes(),
-            ..Self::of(ProjectionLeaf::<P>::new())
-        }
+        Self { routes: P::routes(), ..Self::of(ProjectionLeaf::<P>::new()) }
     }
 
     pub fn policy<P: Policy>() -> Self {
@@ -45,19 +39,12 @@ impl Part {
     }
 
     fn of(leaf: impl Leaf) -> Self {
-        Self {
-            leaf: Arc::new(leaf),
-            performer: None,
-            routes: Vec::new(),
-        }
+        Self { leaf: Arc::new(leaf), performer: None, routes: Vec::new() }
     }
 }
 
 impl fmt::Debug for Part {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("Part")
-            .field(&self.leaf.spec().name)
-            .finish()
+        formatter.debug_tuple("Part").field(&self.leaf.spec().name).finish()
     }
 }

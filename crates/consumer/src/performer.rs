@@ -14,18 +14,10 @@ use crate::Acts;
 /// Carries out the requests of an aggregate: the one place that is neither pure nor synchronous.
 pub trait Perform<A: Acts>: Send + Sync + 'static {
     /// Makes the call. `key` is the same at every attempt: the provider's idempotency key.
-    fn perform(
-        &self,
-        request: &A::Request,
-        key: &str,
-    ) -> impl Future<Output = Attempt<A::Answer>> + Send;
+    fn perform(&self, request: &A::Request, key: &str) -> impl Future<Output = Attempt<A::Answer>> + Send;
 
     /// Finds out what became of the call, and changes nothing.
-    fn look_up(
-        &self,
-        request: &A::Request,
-        key: &str,
-    ) -> impl Future<Output = Attempt<A::Answer>> + Send;
+    fn look_up(&self, request: &A::Request, key: &str) -> impl Future<Output = Attempt<A::Answer>> + Send;
 }
 
 /// What came of one attempt. When in doubt it is `Unknown`: only what surely did not act is `Refused`.
@@ -48,10 +40,7 @@ pub(crate) struct Performing<A, P> {
 
 impl<A, P> Performing<A, P> {
     pub(crate) fn new(adapter: P) -> Self {
-        Self {
-            adapter: Arc::new(adapter),
-            aggregate: PhantomData,
-        }
+        Self { adapter: Arc::new(adapter), aggregate: PhantomData }
     }
 }
 
@@ -85,17 +74,11 @@ fn performed<T: Serialize>(attempt: Attempt<T>) -> Performed {
     match attempt {
         Attempt::Answered(answer) => match encode(&answer) {
             Some(bytes) => Performed::Answered(bytes),
-            None => Performed::Unknown {
-                code: "answer-unwritable".to_owned(),
-            },
+            None => Performed::Unknown { code: "answer-unwritable".to_owned() },
         },
         Attempt::NotFound => Performed::NotFound,
-        Attempt::Refused { code } => Performed::Refused {
-            code: code.to_owned(),
-        },
-        Attempt::Unknown { code } => Performed::Unknown {
-            code: code.to_owned(),
-        },
+        Attempt::Refused { code } => Performed::Refused { code: code.to_owned() },
+        Attempt::Unknown { code } => Performed::Unknown { code: code.to_owned() },
     }
 }
 

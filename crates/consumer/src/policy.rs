@@ -33,12 +33,7 @@ pub struct Ask {
 
 impl Ask {
     pub fn of<C: Command>(command: &C) -> Self {
-        Self {
-            topic: C::TOPIC,
-            key: command.key(),
-            type_name: C::FULL_NAME,
-            body: reply::encode_message(command),
-        }
+        Self { topic: C::TOPIC, key: command.key(), type_name: C::FULL_NAME, body: reply::encode_message(command) }
     }
 }
 
@@ -58,10 +53,7 @@ impl<P: Policy> PolicyLeaf<P> {
             tables: Vec::new(),
             effects: None,
         };
-        Self {
-            spec,
-            policy: PhantomData,
-        }
+        Self { spec, policy: PhantomData }
     }
 
     fn react(&self, incoming: &Incoming<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault> {
@@ -72,16 +64,9 @@ impl<P: Policy> PolicyLeaf<P> {
             let place = places.entry(ask.type_name).or_default();
             let id = command_id(P::NAME, meta.message_id, ask.type_name, *place);
             *place += 1;
-            let reply_to = ReplyTo {
-                topic: self.spec.control.as_str().into(),
-                key: meta.key,
-            };
+            let reply_to = ReplyTo { topic: self.spec.control.as_str().into(), key: meta.key };
             let message = reply::emit(ask.topic.into(), ask.key, ask.type_name, ask.body?);
-            out.messages.push(Emit {
-                id: Some(id),
-                reply_to: Some(reply_to),
-                ..message
-            });
+            out.messages.push(Emit { id: Some(id), reply_to: Some(reply_to), ..message });
         }
         Ok(())
     }
@@ -89,12 +74,7 @@ impl<P: Policy> PolicyLeaf<P> {
 
 /// The place tells commands of one type apart that one event leads to.
 fn command_id(policy: &str, cause: Uuid, type_name: &str, place: u32) -> Uuid {
-    let parts: [&[u8]; 4] = [
-        policy.as_bytes(),
-        cause.as_bytes(),
-        type_name.as_bytes(),
-        &place.to_be_bytes(),
-    ];
+    let parts: [&[u8]; 4] = [policy.as_bytes(), cause.as_bytes(), type_name.as_bytes(), &place.to_be_bytes()];
     derive_id("policy-command", &parts)
 }
 
@@ -106,20 +86,12 @@ fn answered(incoming: &Incoming<'_>, out: &mut Output) -> Result<(), Fault> {
     let unreadable = |error: daybook_events::DecodeError| fault(UNDECODABLE, error.to_string());
     out.park_beside = match incoming.writer.full_name() {
         Rejected::FULL_NAME => {
-            let reply: Rejected =
-                daybook_events::decode(incoming.writer, incoming.body).map_err(unreadable)?;
-            Some(fault(
-                COMMAND_REJECTED,
-                format!("{}: {}", reply.command, reply.code),
-            ))
+            let reply: Rejected = daybook_events::decode(incoming.writer, incoming.body).map_err(unreadable)?;
+            Some(fault(COMMAND_REJECTED, format!("{}: {}", reply.command, reply.code)))
         }
         Discarded::FULL_NAME => {
-            let reply: Discarded =
-                daybook_events::decode(incoming.writer, incoming.body).map_err(unreadable)?;
-            Some(fault(
-                COMMAND_DISCARDED,
-                format!("{}: {}", reply.command, reply.reason),
-            ))
+            let reply: Discarded = daybook_events::decode(incoming.writer, incoming.body).map_err(unreadable)?;
+            Some(fault(COMMAND_DISCARDED, format!("{}: {}", reply.command, reply.reason)))
         }
         _ => None,
     };
@@ -133,20 +105,13 @@ impl<P: Policy> Leaf for PolicyLeaf<P> {
 
     fn parts(&self, _input: &Input<'_>, _parts: &mut Vec<Uuid>) {}
 
-    fn handle(
-        &self,
-        input: &Input<'_>,
-        _rows: &mut Rows<'_>,
-        cx: &Context,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
+    fn handle(&self, input: &Input<'_>, _rows: &mut Rows<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault> {
         match input {
             Input::Message(incoming) => self.react(incoming, cx, out),
             Input::Control(incoming) => answered(incoming, out),
-            Input::Due { .. } | Input::Concluded { .. } => Err(fault(
-                UNKNOWN_MESSAGE,
-                "a policy has neither timers nor effects",
-            )),
+            Input::Due { .. } | Input::Concluded { .. } => {
+                Err(fault(UNKNOWN_MESSAGE, "a policy has neither timers nor effects"))
+            }
         }
     }
 }

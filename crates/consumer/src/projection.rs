@@ -1,6 +1,4 @@
-use daybook_engine::{
-    Change, Context, Fault, Incoming, Input, Leaf, Output, PartKind, Rows, Spec, Thread,
-};
+use daybook_engine::{Change, Context, Fault, Incoming, Input, Leaf, Output, PartKind, Rows, Spec, Thread};
 use daybook_events::Timestamp;
 use uuid::Uuid;
 
@@ -67,17 +65,10 @@ impl<P: Projection> ProjectionLeaf<P> {
             input: P::Event::INPUT,
             control: Spec::control_topic(PartKind::Projection, P::NAME, P::Event::INPUT),
             outputs: Vec::new(),
-            tables: tables
-                .iter()
-                .map(|declared| declared.table.clone())
-                .collect(),
+            tables: tables.iter().map(|declared| declared.table.clone()).collect(),
             effects: None,
         };
-        Self {
-            spec,
-            tables,
-            projection: std::marker::PhantomData,
-        }
+        Self { spec, tables, projection: std::marker::PhantomData }
     }
 
     fn check(&self, key: Uuid, change: &Change) -> Result<(), Fault> {
@@ -89,24 +80,14 @@ impl<P: Projection> ProjectionLeaf<P> {
             .ok_or_else(|| refused("the table is not declared"))?;
         let columns = &declared.table.columns;
         let value = |name: &str| change.columns.get(name);
-        if columns
-            .iter()
-            .take(declared.table.key_columns)
-            .any(|column| value(column.name).is_none())
-        {
+        if columns.iter().take(declared.table.key_columns).any(|column| value(column.name).is_none()) {
             return Err(refused("the primary key is not complete"));
         }
-        if change
-            .columns
-            .keys()
-            .any(|name| columns.iter().all(|column| column.name != name))
-        {
+        if change.columns.keys().any(|name| columns.iter().all(|column| column.name != name)) {
             return Err(refused("a column is not declared"));
         }
         let first = columns.first().and_then(|column| value(column.name));
-        let owner = first
-            .and_then(|value| value.as_str())
-            .and_then(|text| text.parse::<Uuid>().ok());
+        let owner = first.and_then(|value| value.as_str()).and_then(|text| text.parse::<Uuid>().ok());
         if declared.owned && owner != Some(key) {
             return Err(refused("an owned row begins with the record's key"));
         }
@@ -121,18 +102,9 @@ impl<P: Projection> Leaf for ProjectionLeaf<P> {
 
     fn parts(&self, _input: &Input<'_>, _parts: &mut Vec<Uuid>) {}
 
-    fn handle(
-        &self,
-        input: &Input<'_>,
-        _rows: &mut Rows<'_>,
-        cx: &Context,
-        out: &mut Output,
-    ) -> Result<(), Fault> {
+    fn handle(&self, input: &Input<'_>, _rows: &mut Rows<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault> {
         let Input::Message(incoming) = input else {
-            return Err(fault(
-                UNKNOWN_MESSAGE,
-                "a projection takes messages of its topic only",
-            ));
+            return Err(fault(UNKNOWN_MESSAGE, "a projection takes messages of its topic only"));
         };
         let event = P::Event::read(incoming)?;
         let changes = P::project(&event, &Meta::of(incoming, cx));

@@ -52,10 +52,7 @@ pub enum Answer {
     /// One row, or 404.
     One,
     /// A page of rows. The cursor columns are part of each row and give the order; the next page begins after theirs.
-    Many {
-        cursor: Vec<(&'static str, ParameterKind)>,
-        page_max: u32,
-    },
+    Many { cursor: Vec<(&'static str, ParameterKind)>, page_max: u32 },
 }
 
 /// Who may read.
@@ -66,36 +63,19 @@ pub enum Access {
     /// Whoever has this scope.
     Scope(&'static str),
     /// Whoever has the scope `own` and whose token's claim equals the parameter; and whoever has the scope `any`.
-    Owner {
-        parameter: &'static str,
-        claim: &'static str,
-        own: &'static str,
-        any: &'static str,
-    },
+    Owner { parameter: &'static str, claim: &'static str, own: &'static str, any: &'static str },
 }
 
 impl Parameter {
     pub const fn path(name: &'static str, kind: ParameterKind) -> Self {
-        Self {
-            name,
-            source: Source::Path,
-            kind,
-        }
+        Self { name, source: Source::Path, kind }
     }
 
     pub const fn query(name: &'static str, kind: ParameterKind) -> Self {
-        Self {
-            name,
-            source: Source::Query,
-            kind,
-        }
+        Self { name, source: Source::Query, kind }
     }
 
     pub const fn claim(name: &'static str, kind: ParameterKind) -> Self {
-        Self {
-            name,
-            source: Source::Claim,
-            kind,
-        }
+        Self { name, source: Source::Claim, kind }
     }
 }

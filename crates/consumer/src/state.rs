@@ -10,9 +10,7 @@ use crate::faults::{STATE_TOO_LARGE, STATE_UNREADABLE, fault};
 
 /// What events have come to. The default is the empty state: of an entity that was never seen, of a part
 /// that is not (or no longer) there. A part that is empty again is deleted.
-pub trait State:
-    Default + Clone + PartialEq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static
-{
+pub trait State: Default + Clone + PartialEq + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Raised with a change that `#[serde(default)]` cannot bridge; then [`State::upgrade`] reads the old.
     const VERSION: u32 = 1;
 
@@ -37,8 +35,7 @@ pub(crate) fn encode<S: State>(owner: &str, state: &S) -> Result<Vec<u8>, Fault>
     let mut bytes = Vec::with_capacity(256);
     bytes.extend_from_slice(&hash(owner).to_be_bytes());
     bytes.extend_from_slice(&S::VERSION.to_be_bytes());
-    serde_json::to_writer(&mut bytes, state)
-        .map_err(|_| fault(STATE_UNREADABLE, "the state has no JSON form"))?;
+    serde_json::to_writer(&mut bytes, state).map_err(|_| fault(STATE_UNREADABLE, "the state has no JSON form"))?;
     if bytes.len() > ROW_BODY_MAX {
         let detail = format!("{} bytes, of at most {ROW_BODY_MAX}", bytes.len());
         return Err(fault(STATE_TOO_LARGE, detail));
@@ -48,9 +45,8 @@ pub(crate) fn encode<S: State>(owner: &str, state: &S) -> Result<Vec<u8>, Fault>
 
 pub(crate) fn decode<S: State>(owner: &str, bytes: &[u8]) -> Result<S, Fault> {
     let unreadable = |detail: String| fault(STATE_UNREADABLE, detail);
-    let (prefix, json) = bytes
-        .split_first_chunk::<PREFIX_BYTES>()
-        .ok_or_else(|| unreadable("it is too short".to_owned()))?;
+    let (prefix, json) =
+        bytes.split_first_chunk::<PREFIX_BYTES>().ok_or_else(|| unreadable("it is too short".to_owned()))?;
     let [h0, h1, h2, h3, v0, v1, v2, v3] = *prefix;
     if u32::from_be_bytes([h0, h1, h2, h3]) != hash(owner) {
         return Err(unreadable("it was written by another part".to_owned()));
@@ -62,19 +58,12 @@ pub(crate) fn decode<S: State>(owner: &str, bytes: &[u8]) -> Result<S, Fault> {
     } else {
         S::upgrade(version, json)
     };
-    state.ok_or_else(|| {
-        unreadable(format!(
-            "it has version {version}, this release writes {}",
-            S::VERSION
-        ))
-    })
+    state.ok_or_else(|| unreadable(format!("it has version {version}, this release writes {}", S::VERSION)))
 }
 
 /// FNV-1a, 32 bits.
 fn hash(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    })
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -111,19 +100,9 @@ mod tests {
             bytes.extend_from_slice(json);
             bytes
         };
-        assert_eq!(
-            decode("counter", &with_version(1, b"7")),
-            Ok(Counter { count: 7 })
-        );
-        for bytes in [
-            with_version(3, b"{\"count\":7}"),
-            with_version(2, b"7"),
-            vec![1, 2, 3],
-        ] {
-            assert_eq!(
-                decode::<Counter>("counter", &bytes).unwrap_err().code,
-                "state-unreadable"
-            );
+        assert_eq!(decode("counter", &with_version(1, b"7")), Ok(Counter { count: 7 }));
+        for bytes in [with_version(3, b"{\"count\":7}"), with_version(2, b"7"), vec![1, 2, 3]] {
+            assert_eq!(decode::<Counter>("counter", &bytes).unwrap_err().code, "state-unreadable");
         }
         let foreign = decode::<Counter>("other", &with_version(2, b"{\"count\":7}")).unwrap_err();
         assert_eq!(foreign.detail, "it was written by another part");

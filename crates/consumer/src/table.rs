@@ -49,17 +49,8 @@ pub struct Columns<K> {
 impl<K: RowKind> Columns<K> {
     /// The first column of the primary key; of an owned row, the record's key.
     pub fn key(name: &'static str, sql_type: &'static str) -> Self {
-        let columns = vec![Column {
-            name,
-            sql_type,
-            fold: Fold::Once,
-        }];
-        Self {
-            columns,
-            key_columns: 1,
-            indexes: Vec::new(),
-            kind: PhantomData,
-        }
+        let columns = vec![Column { name, sql_type, fold: Fold::Once }];
+        Self { columns, key_columns: 1, indexes: Vec::new(), kind: PhantomData }
     }
 
     /// A further column of the primary key; before all that are not.
@@ -101,11 +92,7 @@ impl<K: RowKind> Columns<K> {
     }
 
     fn with(mut self, name: &'static str, sql_type: &'static str, fold: Fold) -> Self {
-        self.columns.push(Column {
-            name,
-            sql_type,
-            fold,
-        });
+        self.columns.push(Column { name, sql_type, fold });
         self
     }
 }
@@ -128,40 +115,19 @@ pub struct TableOf {
 impl TableOf {
     /// The table of these rows.
     pub fn rows<R: Row>() -> Self {
-        let Columns {
-            columns,
-            key_columns,
-            indexes,
-            ..
-        } = R::columns();
-        Self {
-            table: Table {
-                name: R::TABLE,
-                columns,
-                key_columns,
-                indexes,
-            },
-            owned: R::Kind::OWNED,
-        }
+        let Columns { columns, key_columns, indexes, .. } = R::columns();
+        Self { table: Table { name: R::TABLE, columns, key_columns, indexes }, owned: R::Kind::OWNED }
     }
 }
 
 /// Writes a row: each column by its own rule.
 pub fn put<R: Row>(row: &R) -> Change {
-    Change {
-        table: R::TABLE,
-        columns: columns(row),
-        delete: false,
-    }
+    Change { table: R::TABLE, columns: columns(row), delete: false }
 }
 
 /// Deletes the row with this primary key; only what is owned can be deleted.
 pub fn delete<R: Row<Kind = Owned>>(row: &R) -> Change {
-    Change {
-        table: R::TABLE,
-        columns: columns(row),
-        delete: true,
-    }
+    Change { table: R::TABLE, columns: columns(row), delete: true }
 }
 
 fn columns<R: Row>(row: &R) -> Map<String, Value> {

@@ -5,10 +5,9 @@ use courses::{CourseCatalog, Courses, Seat};
 use daybook_consumer::testing::{Bench, Given, given, shuffle_proof};
 use daybook_consumer::{ANY_ORGANIZATION, Part};
 use daybook_events::{
-    ConfirmSeat, CourseEvent, CourseId, CoursePublished, CourseRevised, CourseWithdrawn, Currency,
-    EnrollmentId, Lesson, LessonId, Money, OrganizationId, PersonId, PublishCourse, Rejected,
-    ReleaseSeat, ReserveSeat, RevisePublishedCourse, SeatConfirmed, SeatReleased, SeatReserved,
-    Timestamp, WithdrawCourse,
+    ConfirmSeat, CourseEvent, CourseId, CoursePublished, CourseRevised, CourseWithdrawn, Currency, EnrollmentId,
+    Lesson, LessonId, Money, OrganizationId, PersonId, PublishCourse, Rejected, ReleaseSeat, ReserveSeat,
+    RevisePublishedCourse, SeatConfirmed, SeatReleased, SeatReserved, Timestamp, WithdrawCourse,
 };
 
 const COURSE: CourseId = CourseId::from_u128(1);
@@ -100,19 +99,11 @@ fn revised() -> CourseRevised {
 }
 
 fn withdraw() -> WithdrawCourse {
-    WithdrawCourse {
-        course_id: COURSE,
-        reason: "outdated".to_owned(),
-    }
+    WithdrawCourse { course_id: COURSE, reason: "outdated".to_owned() }
 }
 
 fn withdrawn() -> CourseWithdrawn {
-    CourseWithdrawn {
-        course_id: COURSE,
-        organization_id: ORGANIZATION,
-        revision: 1,
-        reason: "outdated".to_owned(),
-    }
+    CourseWithdrawn { course_id: COURSE, organization_id: ORGANIZATION, revision: 1, reason: "outdated".to_owned() }
 }
 
 fn learner(number: u128) -> PersonId {
@@ -151,11 +142,7 @@ fn reserved(number: u128, round: i64) -> SeatReserved {
 }
 
 fn confirm(number: u128, round: i64) -> ConfirmSeat {
-    ConfirmSeat {
-        course_id: COURSE,
-        enrollment_id: enrollment(number),
-        round,
-    }
+    ConfirmSeat { course_id: COURSE, enrollment_id: enrollment(number), round }
 }
 
 fn confirmed(number: u128, round: i64) -> SeatConfirmed {
@@ -169,21 +156,11 @@ fn confirmed(number: u128, round: i64) -> SeatConfirmed {
 }
 
 fn release(number: u128, round: i64) -> ReleaseSeat {
-    ReleaseSeat {
-        course_id: COURSE,
-        enrollment_id: enrollment(number),
-        round,
-        reason: "released".to_owned(),
-    }
+    ReleaseSeat { course_id: COURSE, enrollment_id: enrollment(number), round, reason: "released".to_owned() }
 }
 
 fn released(number: u128, round: i64, reason: &str) -> SeatReleased {
-    SeatReleased {
-        course_id: COURSE,
-        enrollment_id: enrollment(number),
-        round,
-        reason: reason.to_owned(),
-    }
+    SeatReleased { course_id: COURSE, enrollment_id: enrollment(number), round, reason: reason.to_owned() }
 }
 
 /// By the course's own organization, at [`NOW`].
@@ -193,38 +170,19 @@ fn course(events: impl IntoIterator<Item = CourseEvent>) -> Given<Courses> {
 
 #[test]
 fn a_course_is_published_once() {
-    course([])
-        .when(publish())
-        .then([published().into()])
-        .when(publish())
-        .then_rejected(ALREADY_PUBLISHED);
+    course([]).when(publish()).then([published().into()]).when(publish()).then_rejected(ALREADY_PUBLISHED);
 }
 
 #[test]
 fn only_its_organization_or_staff_publishes_revises_and_withdraws() {
     let other = OrganizationId::from_u128(9);
-    given::<Courses>([])
-        .when(publish())
-        .then_rejected(NOT_YOUR_ORGANIZATION);
-    given::<Courses>([])
-        .tenant(other)
-        .when(publish())
-        .then_rejected(NOT_YOUR_ORGANIZATION);
+    given::<Courses>([]).when(publish()).then_rejected(NOT_YOUR_ORGANIZATION);
+    given::<Courses>([]).tenant(other).when(publish()).then_rejected(NOT_YOUR_ORGANIZATION);
     let stranger = || given::<Courses>([published().into()]).tenant(other);
-    stranger()
-        .when(revise())
-        .then_rejected(NOT_YOUR_ORGANIZATION);
-    stranger()
-        .when(withdraw())
-        .then_rejected(NOT_YOUR_ORGANIZATION);
-    stranger()
-        .actor(learner(1), "courses:write")
-        .when(withdraw())
-        .then_rejected(NOT_YOUR_ORGANIZATION);
-    stranger()
-        .actor(learner(1), ANY_ORGANIZATION)
-        .when(withdraw())
-        .then([withdrawn().into()]);
+    stranger().when(revise()).then_rejected(NOT_YOUR_ORGANIZATION);
+    stranger().when(withdraw()).then_rejected(NOT_YOUR_ORGANIZATION);
+    stranger().actor(learner(1), "courses:write").when(withdraw()).then_rejected(NOT_YOUR_ORGANIZATION);
+    stranger().actor(learner(1), ANY_ORGANIZATION).when(withdraw()).then([withdrawn().into()]);
 }
 
 #[test]
@@ -249,30 +207,17 @@ fn an_offer_must_make_sense() {
 
 #[test]
 fn a_revision_follows_the_one_that_was_seen() {
-    course([published().into()])
-        .when(revise())
-        .then([revised().into()])
-        .when(revise())
-        .then_rejected(REVISION_CHANGED);
+    course([published().into()]).when(revise()).then([revised().into()]).when(revise()).then_rejected(REVISION_CHANGED);
     course([]).when(revise()).then_rejected(COURSE_UNKNOWN);
-    course([published().into(), withdrawn().into()])
-        .when(revise())
-        .then_rejected(COURSE_WITHDRAWN);
+    course([published().into(), withdrawn().into()]).when(revise()).then_rejected(COURSE_WITHDRAWN);
 }
 
 #[test]
 fn the_capacity_never_shrinks_below_the_seats_given_out() {
-    let smaller = RevisePublishedCourse {
-        capacity: Some(1),
-        ..revise()
-    };
-    course([
-        published().into(),
-        reserved(1, 1).into(),
-        reserved(2, 1).into(),
-    ])
-    .when(smaller)
-    .then_rejected(CAPACITY_TOO_SMALL);
+    let smaller = RevisePublishedCourse { capacity: Some(1), ..revise() };
+    course([published().into(), reserved(1, 1).into(), reserved(2, 1).into()])
+        .when(smaller)
+        .then_rejected(CAPACITY_TOO_SMALL);
 }
 
 #[test]
@@ -280,10 +225,7 @@ fn a_course_is_withdrawn_once_and_says_so_again() {
     course([published().into()])
         .when(withdraw())
         .then([withdrawn().into()])
-        .when(WithdrawCourse {
-            reason: "another".to_owned(),
-            ..withdraw()
-        })
+        .when(WithdrawCourse { reason: "another".to_owned(), ..withdraw() })
         .then_already(withdrawn());
 }
 
@@ -300,100 +242,56 @@ fn a_seat_is_held_then_taken_then_released() {
         .then_already(confirmed(1, 1));
     assert_eq!(given.state().seats, 1);
     assert_eq!(given.parts_due(), [], "a seat that is taken does not lapse");
-    let given = given
-        .when(release(1, 1))
-        .then([released(1, 1, "released").into()]);
+    let given = given.when(release(1, 1)).then([released(1, 1, "released").into()]);
     assert_eq!(given.state().seats, 0);
 }
 
 #[test]
 fn there_are_never_more_seats_than_the_capacity() {
-    course([
-        published().into(),
-        reserved(1, 1).into(),
-        reserved(2, 1).into(),
-        confirmed(2, 1).into(),
-    ])
-    .when(reserve(3, 1))
-    .then_rejected(COURSE_FULL)
-    .when(release(1, 1))
-    .then([released(1, 1, "released").into()])
-    .when(reserve(3, 1))
-    .then([reserved(3, 1).into()]);
+    course([published().into(), reserved(1, 1).into(), reserved(2, 1).into(), confirmed(2, 1).into()])
+        .when(reserve(3, 1))
+        .then_rejected(COURSE_FULL)
+        .when(release(1, 1))
+        .then([released(1, 1, "released").into()])
+        .when(reserve(3, 1))
+        .then([reserved(3, 1).into()]);
 }
 
 #[test]
 fn an_unlimited_course_is_never_full() {
-    let unlimited = CoursePublished {
-        capacity: None,
-        ..published()
-    };
-    course([
-        unlimited.into(),
-        reserved(1, 1).into(),
-        reserved(2, 1).into(),
-    ])
-    .when(reserve(3, 1))
-    .then([reserved(3, 1).into()]);
+    let unlimited = CoursePublished { capacity: None, ..published() };
+    course([unlimited.into(), reserved(1, 1).into(), reserved(2, 1).into()])
+        .when(reserve(3, 1))
+        .then([reserved(3, 1).into()]);
 }
 
 #[test]
 fn a_seat_is_reserved_only_for_what_the_learner_saw() {
-    let dearer = ReserveSeat {
-        expected_price: Money::new(1, Currency::USD),
-        ..reserve(1, 1)
-    };
-    course([published().into()])
-        .when(dearer)
-        .then_rejected(PRICE_CHANGED);
+    let dearer = ReserveSeat { expected_price: Money::new(1, Currency::USD), ..reserve(1, 1) };
+    course([published().into()]).when(dearer).then_rejected(PRICE_CHANGED);
     course([]).when(reserve(1, 1)).then_rejected(COURSE_UNKNOWN);
-    course([published().into(), withdrawn().into()])
-        .when(reserve(1, 1))
-        .then_rejected(COURSE_WITHDRAWN);
+    course([published().into(), withdrawn().into()]).when(reserve(1, 1)).then_rejected(COURSE_WITHDRAWN);
     for hold_for_seconds in [0, i64::MAX] {
-        let odd = ReserveSeat {
-            hold_for_seconds,
-            ..reserve(1, 1)
-        };
-        course([published().into()])
-            .when(odd)
-            .then_rejected(HOLD_INVALID);
+        let odd = ReserveSeat { hold_for_seconds, ..reserve(1, 1) };
+        course([published().into()]).when(odd).then_rejected(HOLD_INVALID);
     }
-    let later = CoursePublished {
-        available_from: Some(NOW.plus_ms(1)),
-        ..published()
-    };
-    course([later.into()])
-        .when(reserve(1, 1))
-        .then_rejected(COURSE_NOT_AVAILABLE);
-    let over = CoursePublished {
-        available_until: Some(NOW),
-        ..published()
-    };
-    course([over.into()])
-        .when(reserve(1, 1))
-        .then_rejected(COURSE_NOT_AVAILABLE);
+    let later = CoursePublished { available_from: Some(NOW.plus_ms(1)), ..published() };
+    course([later.into()]).when(reserve(1, 1)).then_rejected(COURSE_NOT_AVAILABLE);
+    let over = CoursePublished { available_until: Some(NOW), ..published() };
+    course([over.into()]).when(reserve(1, 1)).then_rejected(COURSE_NOT_AVAILABLE);
 }
 
 #[test]
 fn a_withdrawn_course_still_confirms_what_it_holds() {
-    course([
-        published().into(),
-        reserved(1, 1).into(),
-        withdrawn().into(),
-    ])
-    .when(confirm(1, 1))
-    .then([confirmed(1, 1).into()]);
+    course([published().into(), reserved(1, 1).into(), withdrawn().into()])
+        .when(confirm(1, 1))
+        .then([confirmed(1, 1).into()]);
 }
 
 #[test]
 fn releasing_what_was_never_held_changes_nothing() {
-    course([])
-        .when(release(1, 1))
-        .then_already(released(1, 1, "never-held"));
-    course([published().into(), reserved(1, 2).into()])
-        .when(release(1, 1))
-        .then_already(released(1, 1, "never-held"));
+    course([]).when(release(1, 1)).then_already(released(1, 1, "never-held"));
+    course([published().into(), reserved(1, 2).into()]).when(release(1, 1)).then_already(released(1, 1, "never-held"));
 }
 
 #[test]
@@ -424,10 +322,7 @@ fn a_hold_that_is_not_confirmed_lapses() {
     bench.now = NOW.plus_seconds(HOLD_SECONDS);
     let fired = bench.fire().unwrap();
     assert_eq!(fired.len(), 1);
-    assert_eq!(
-        fired[0].events::<SeatReleased>(),
-        [released(1, 1, "hold-expired")]
-    );
+    assert_eq!(fired[0].events::<SeatReleased>(), [released(1, 1, "hold-expired")]);
     assert_eq!(bench.row_count(), 2, "a free seat has no row");
 
     let late = bench.send(&confirm(1, 1)).unwrap();
@@ -441,14 +336,8 @@ fn an_empty_seat_is_the_default() {
 
 #[test]
 fn the_catalog_is_the_same_whatever_the_order_of_the_courses() {
-    let other = CoursePublished {
-        course_id: CourseId::from_u128(9),
-        ..published()
-    };
-    let elsewhere = SeatReserved {
-        course_id: CourseId::from_u128(9),
-        ..reserved(5, 1)
-    };
+    let other = CoursePublished { course_id: CourseId::from_u128(9), ..published() };
+    let elsewhere = SeatReserved { course_id: CourseId::from_u128(9), ..reserved(5, 1) };
     let tables = shuffle_proof::<CourseCatalog>(vec![
         published().into(),
         reserved(1, 1).into(),

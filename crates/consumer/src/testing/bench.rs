@@ -2,8 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use daybook_engine::{
-    Conclusion, Context, Emit, Fault, Incoming, Input, Intent, IntentStatus, Leaf, Output, Row,
-    RowKey, Rows, Thread,
+    Conclusion, Context, Emit, Fault, Incoming, Input, Intent, IntentStatus, Leaf, Output, Row, RowKey, Rows, Thread,
 };
 use daybook_events::{Family, Header, Message, ReplyTo, Schemas, StaticSchemas, Timestamp, Writer};
 use uuid::Uuid;
@@ -60,14 +59,8 @@ impl Bench {
     /// # Errors
     /// The fault under which it would be parked.
     pub fn send<M: Message>(&mut self, message: &M) -> Result<Handled, Fault> {
-        let reply_to = ReplyTo {
-            topic: REPLIES.into(),
-            key: message.key(),
-        };
-        let header = Header {
-            reply_to: Some(reply_to),
-            ..self.header()
-        };
+        let reply_to = ReplyTo { topic: REPLIES.into(), key: message.key() };
+        let header = Header { reply_to: Some(reply_to), ..self.header() };
         self.raw(message.key(), M::FULL_NAME, &encode(message), header, false)
     }
 
@@ -76,10 +69,7 @@ impl Bench {
     /// # Errors
     /// The fault under which it would be parked.
     pub fn control<M: Message>(&mut self, key: Uuid, message: &M) -> Result<Handled, Fault> {
-        let header = Header {
-            reply_for: Some(Uuid::from_u128(0xa5c)),
-            ..self.header()
-        };
+        let header = Header { reply_for: Some(Uuid::from_u128(0xa5c)), ..self.header() };
         self.raw(key, M::FULL_NAME, &encode(message), header, true)
     }
 
@@ -94,9 +84,7 @@ impl Bench {
 
     pub(crate) fn family<E: Family>(&mut self, message: &E) -> Result<Handled, Fault> {
         let mut body = Vec::new();
-        message
-            .encode(&mut body)
-            .expect("messages of tests fit their schemas");
+        message.encode(&mut body).expect("messages of tests fit their schemas");
         let header = self.header();
         self.raw(message.key(), message.full_name(), &body, header, false)
     }
@@ -113,26 +101,26 @@ impl Bench {
         Ok(handled)
     }
 
-    /// The entity's effect under way ends like this.
+    /// The entity's effect under way is answered with these bytes.
     ///
     /// # Errors
     /// The fault under which its outcome would be parked.
     ///
     /// # Panics
     /// When there is none.
-    pub fn conclude(
-        &mut self,
-        key: impl Into<Uuid>,
-        conclusion: &Conclusion,
-    ) -> Result<Handled, Fault> {
-        let intent = self
-            .intents
-            .remove(&key.into())
-            .expect("an effect is under way");
-        self.handle(&Input::Concluded {
-            intent: &intent,
-            conclusion,
-        })
+    pub fn answer(&mut self, key: impl Into<Uuid>, answer: Vec<u8>) -> Result<Handled, Fault> {
+        self.conclude(key.into(), &Conclusion::Answered(answer))
+    }
+
+    /// The entity's effect under way is given up, known not to have acted.
+    ///
+    /// # Errors
+    /// The fault under which its outcome would be parked.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn give_up(&mut self, key: impl Into<Uuid>, code: &str) -> Result<Handled, Fault> {
+        self.conclude(key.into(), &Conclusion::GaveUp { code: code.to_owned() })
     }
 
     /// The entity's effect under way.
@@ -143,6 +131,11 @@ impl Bench {
     /// How many rows the part keeps: entities and parts.
     pub fn row_count(&self) -> usize {
         self.rows.len()
+    }
+
+    fn conclude(&mut self, key: Uuid, conclusion: &Conclusion) -> Result<Handled, Fault> {
+        let intent = self.intents.remove(&key).expect("an effect is under way");
+        self.handle(&Input::Concluded { intent: &intent, conclusion })
     }
 
     fn header(&self) -> Header {
@@ -171,28 +164,14 @@ impl Bench {
     ) -> Result<Handled, Fault> {
         let writer = writer(type_name);
         let intent = self.intents.get(&key).filter(|_| control).cloned();
-        let incoming = Incoming {
-            key,
-            header: &header,
-            writer: &writer,
-            body,
-            intent: intent.as_ref(),
-        };
-        self.handle(&if control {
-            Input::Control(incoming)
-        } else {
-            Input::Message(incoming)
-        })
+        let incoming = Incoming { key, header: &header, writer: &writer, body, intent: intent.as_ref() };
+        self.handle(&if control { Input::Control(incoming) } else { Input::Message(incoming) })
     }
 
     fn handle(&mut self, input: &Input<'_>) -> Result<Handled, Fault> {
         let message_id = self.next_id;
         self.next_id = Uuid::from_u128(message_id.as_u128() + 1);
-        let cx = Context {
-            now: self.now,
-            message_id,
-            thread: self.thread.clone(),
-        };
+        let cx = Context { now: self.now, message_id, thread: self.thread.clone() };
         let mut declared = Vec::new();
         self.leaf.parts(input, &mut declared);
         let key = input.key();
@@ -271,8 +250,7 @@ impl Handled {
             .iter()
             .filter(|emit| emit.type_name == M::FULL_NAME && is_wanted(emit))
             .map(|emit| {
-                daybook_events::decode(&writer(M::FULL_NAME), &emit.body)
-                    .expect("the part has just written it")
+                daybook_events::decode(&writer(M::FULL_NAME), &emit.body).expect("the part has just written it")
             })
             .collect()
     }
@@ -285,8 +263,5 @@ fn encode<M: Message>(message: &M) -> Vec<u8> {
 }
 
 fn writer(type_name: &str) -> Arc<Writer> {
-    StaticSchemas
-        .id_of(type_name)
-        .and_then(|id| StaticSchemas.writer(id))
-        .expect("the type is one of this build's")
+    StaticSchemas.id_of(type_name).and_then(|id| StaticSchemas.writer(id)).expect("the type is one of this build's")
 }

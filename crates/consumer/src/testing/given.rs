@@ -10,11 +10,7 @@ use crate::{Acts, Aggregate, Code, Conclusion, Decision, Entity, Noticed, Reject
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     let mut given = Given {
         entity: None,
-        cx: Context {
-            now: Timestamp(0),
-            message_id: Uuid::from_u128(0xfeed),
-            thread: Thread::default(),
-        },
+        cx: Context { now: Timestamp(0), message_id: Uuid::from_u128(0xfeed), thread: Thread::default() },
         last: None,
     };
     for event in events {
@@ -48,37 +44,22 @@ impl<A: Aggregate> Given<A> {
     /// On whose behalf; nobody's otherwise.
     #[must_use]
     pub fn actor(mut self, id: impl Into<Uuid>, scopes: &str) -> Self {
-        self.cx.thread.actor = Some(Actor {
-            id: id.into(),
-            scopes: scopes.into(),
-        });
+        self.cx.thread.actor = Some(Actor { id: id.into(), scopes: scopes.into() });
         self
     }
 
     pub fn when(self, command: impl Into<A::Command>) -> Decided<A> {
         let command = command.into();
         let mut entity = self.entity.unwrap_or_else(|| Entity::empty(command.key()));
-        assert_eq!(
-            command.key(),
-            entity.key(),
-            "the command is for another entity"
-        );
+        assert_eq!(command.key(), entity.key(), "the command is for another entity");
         entity.declare(A::command_parts(&command));
         let decision = A::decide(&entity, command, &self.cx);
-        Decided {
-            given: Self {
-                entity: Some(entity),
-                ..self
-            },
-            decision,
-        }
+        Decided { given: Self { entity: Some(entity), ..self }, decision }
     }
 
     /// What the entity asks of itself, and when.
     pub fn due(&self) -> Option<(Timestamp, A::Command)> {
-        self.entity
-            .as_ref()
-            .and_then(|entity| A::due(entity.key(), entity))
+        self.entity.as_ref().and_then(|entity| A::due(entity.key(), entity))
     }
 
     /// What its parts ask, in the order of their ids.
@@ -86,24 +67,16 @@ impl<A: Aggregate> Given<A> {
         let Some(entity) = &self.entity else {
             return Vec::new();
         };
-        entity
-            .part_values()
-            .filter_map(|(id, part)| A::part_due(entity.key(), id, part))
-            .collect()
+        entity.part_values().filter_map(|(id, part)| A::part_due(entity.key(), id, part)).collect()
     }
 
     /// What the events have come to; the empty state where there were none.
     pub fn state(&self) -> A::State {
-        self.entity
-            .as_ref()
-            .map(|entity| A::State::clone(entity))
-            .unwrap_or_default()
+        self.entity.as_ref().map(|entity| A::State::clone(entity)).unwrap_or_default()
     }
 
     fn happen(&mut self, event: A::Event) {
-        let entity = self
-            .entity
-            .get_or_insert_with(|| Entity::empty(event.key()));
+        let entity = self.entity.get_or_insert_with(|| Entity::empty(event.key()));
         entity.declare(A::event_parts(&event));
         entity.apply(&event).expect("its parts were just declared");
         self.last = Some(event);
@@ -117,13 +90,7 @@ impl<A: Acts> Given<A> {
         let mut entity = self.entity.expect("the last event happened to it");
         entity.declare(A::request_parts(&request));
         let events = A::conclude(&entity, request, conclusion, &self.cx);
-        Decided {
-            given: Self {
-                entity: Some(entity),
-                ..self
-            },
-            decision: Ok(Decision::Happened(events)),
-        }
+        Decided { given: Self { entity: Some(entity), ..self }, decision: Ok(Decision::Happened(events)) }
     }
 
     /// What a notice comes to, with the effect under way that the last event intends, if it does.
@@ -196,8 +163,5 @@ impl<A: Aggregate> Decided<A> {
 }
 
 fn assert_same<T: PartialEq + Debug>(found: &T, expected: &T) {
-    assert!(
-        found == expected,
-        "expected {expected:#?}\nfound {found:#?}"
-    );
+    assert!(found == expected, "expected {expected:#?}\nfound {found:#?}");
 }

@@ -15,11 +15,7 @@ pub struct Tables {
 impl Tables {
     /// The rows of a table in the order of their primary keys' JSON.
     pub fn rows(&self, table: &str) -> Vec<&Columns> {
-        self.rows
-            .get(table)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .collect()
+        self.rows.get(table).into_iter().flat_map(BTreeMap::values).collect()
     }
 
     /// # Panics
@@ -29,12 +25,8 @@ impl Tables {
             .iter()
             .find(|table| table.name == change.table)
             .expect("the kit has checked that the table is declared");
-        let key: Vec<_> = table
-            .columns
-            .iter()
-            .take(table.key_columns)
-            .map(|column| change.columns.get(column.name))
-            .collect();
+        let key: Vec<_> =
+            table.columns.iter().take(table.key_columns).map(|column| change.columns.get(column.name)).collect();
         let key = format!("{key:?}");
         let rows = self.rows.entry(table.name).or_default();
         if change.delete {
@@ -43,11 +35,7 @@ impl Tables {
         }
         let row = rows.entry(key).or_default();
         for column in &table.columns {
-            let Some(new) = change
-                .columns
-                .get(column.name)
-                .filter(|value| !value.is_null())
-            else {
+            let Some(new) = change.columns.get(column.name).filter(|value| !value.is_null()) else {
                 continue;
             };
             let folded = match row.get(column.name) {
@@ -76,12 +64,10 @@ fn integer(value: &Value) -> i64 {
 
 fn is_less(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::String(one), Value::String(other)) => {
-            match (one.parse::<Timestamp>(), other.parse::<Timestamp>()) {
-                (Ok(one), Ok(other)) => one < other,
-                _ => one < other,
-            }
-        }
+        (Value::String(one), Value::String(other)) => match (one.parse::<Timestamp>(), other.parse::<Timestamp>()) {
+            (Ok(one), Ok(other)) => one < other,
+            _ => one < other,
+        },
         _ => integer(one) < integer(other),
     }
 }

@@ -38,9 +38,7 @@ fn project<E: Family>(part: &Part, events: &[(i64, E)]) -> Tables {
     for (number, event) in events {
         bench.now = Timestamp::from_millis(*number);
         bench.next_id = Uuid::from_u128(u128::from(number.unsigned_abs()));
-        bench
-            .family(event)
-            .unwrap_or_else(|fault| panic!("{}: {fault:?}", event.name()));
+        bench.family(event).unwrap_or_else(|fault| panic!("{}: {fault:?}", event.name()));
     }
     bench.tables
 }
@@ -49,10 +47,7 @@ fn project<E: Family>(part: &Part, events: &[(i64, E)]) -> Tables {
 fn shuffle<E: Family>(seed: u64, events: &[(i64, E)]) -> Vec<(i64, E)> {
     let mut queues = BTreeMap::<Uuid, Vec<(i64, E)>>::new();
     for (number, event) in events.iter().rev() {
-        queues
-            .entry(event.key())
-            .or_default()
-            .push((*number, event.clone()));
+        queues.entry(event.key()).or_default().push((*number, event.clone()));
     }
     let mut queues: Vec<_> = queues.into_values().collect();
     let mut random = seed;
