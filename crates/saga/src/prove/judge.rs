@@ -82,6 +82,16 @@ impl Judge {
         self.asked.retain(|asked| asked.replies.is_empty());
     }
 
+    /// From now on everything is to be undone, also what an operator had abandoned.
+    pub(crate) fn cancel_comes_in(&mut self, is_started: bool) {
+        self.canceled |= is_started;
+        if std::mem::take(&mut self.abandoned) {
+            for truth in &mut self.truths {
+                truth.undo_entitled = truth.undo_sent + 1;
+            }
+        }
+    }
+
     /// A command leaves the saga.
     pub(crate) fn sent<D>(&mut self, saga: &Saga<D>, sent: &Sent) -> Result<(), String> {
         if self.ids.contains(&sent.id) {

@@ -183,8 +183,7 @@ impl World {
         self.judge.asked.push(Asked { id, is_cancel, replies: Vec::new() });
         let (full_name, body) = match (&saga.cancel, is_cancel) {
             (Some(cancel), true) => {
-                self.judge.canceled |= self.row.is_some();
-                self.judge.abandoned = false;
+                self.judge.cancel_comes_in(self.row.is_some());
                 (cancel.full_name, samples::message(cancel.full_name, &given.start_json, given.style))
             }
             _ => (saga.start_full_name, given.start.clone()),
