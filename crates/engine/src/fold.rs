@@ -811,9 +811,7 @@ impl<'a> Folder<'a> {
         commit.applied_put = self.applied.into_values().collect();
         commit.applied_put.sort_unstable_by_key(|applied| applied.id);
         commit.tables = self.tables.finish(&self.leaf.spec().tables);
-        // A record that was parked and let go within one batch was never there.
-        let held_gone = &commit.held_gone;
-        commit.held_put.retain(|held| !held_gone.contains(&(held.partition, held.number)));
+        settle(&mut commit);
         Folded { commit, works: self.works.into_values().collect(), alarms: self.alarms, counters: self.counters }
     }
 }
@@ -888,6 +886,22 @@ impl Work {
         change(&mut blocked);
         self.blocked.insert(key.clone(), blocked);
     }
+}
+
+/// What was put and taken away within one batch was never there; what was put twice is as it was put last.
+fn settle(commit: &mut Commit) {
+    let Commit { held_put, held_gone, parked_put, parked_gone, intents_put, intents_gone, .. } = commit;
+    held_put.retain(|held| !held_gone.contains(&(held.partition, held.number)));
+    let mut latest = HashMap::new();
+    for (place, parked) in parked_put.iter().enumerate() {
+        latest.insert(parked.id, place);
+    }
+    let mut place = 0;
+    parked_put.retain(|parked| {
+        place += 1;
+        latest[&parked.id] == place - 1 && !parked_gone.contains(&parked.id)
+    });
+    intents_put.retain(|intent| !intents_gone.contains(&intent.id));
 }
 
 fn raw_key_of(entity: Uuid) -> Bytes {

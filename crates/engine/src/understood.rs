@@ -11,22 +11,28 @@ use crate::{Fault, Incoming, Intent, RawRecord, Record, SchemaLookup};
 pub(crate) struct Understood {
     pub(crate) record: Record,
     pub(crate) header: Option<Header>,
-    meaning: Result<(Uuid, Arc<Writer>), Fault>,
+    writer: Option<Arc<Writer>>,
+    /// The entity it is for, or the first thing that is wrong with the record.
+    key: Result<Uuid, Fault>,
 }
 
 impl Understood {
     pub(crate) fn new(record: Record) -> Self {
-        let decoded = record.header.as_deref().map(Header::decode);
-        let (header, header_fault) = match decoded {
-            None => (None, Some("header-missing")),
-            Some(Err(_)) => (None, Some("header-invalid")),
-            Some(Ok(header)) => (Some(header), None),
+        let header = record.header.as_deref().map(Header::decode);
+        let writer = match &record.schema {
+            SchemaLookup::Known(writer) => Ok(Arc::clone(writer)),
+            SchemaLookup::NoSuchId(id) => Err(Fault::with("schema-unknown", format!("schema id {id}"))),
+            SchemaLookup::Unframed => Err(Fault::new("not-framed")),
         };
-        let meaning = match header_fault {
-            Some(code) => Err(Fault::new(code)),
-            None => meaning(&record),
+        let id = record.key.as_deref().and_then(key::parse);
+        let key = match (&header, id, &writer) {
+            (None, ..) => Err(Fault::new("header-missing")),
+            (Some(Err(_)), ..) => Err(Fault::new("header-invalid")),
+            (_, None, _) => Err(Fault::new("key-invalid")),
+            (.., Err(fault)) => Err(fault.clone()),
+            (_, Some(id), Ok(_)) => Ok(id),
         };
-        Self { record, header, meaning }
+        Self { header: header.and_then(Result::ok), writer: writer.ok(), key, record }
     }
 
     /// A record that was kept. Its schema was looked up before it was handed over, so one that is not
@@ -67,12 +73,13 @@ impl Understood {
         self.record.key.clone()
     }
 
+    /// Full name of the record's type; empty when it cannot be told.
     pub(crate) fn type_name(&self) -> &str {
-        self.meaning.as_ref().map_or("", |(_, writer)| writer.full_name())
+        self.writer().map_or("", Writer::full_name)
     }
 
     pub(crate) fn writer(&self) -> Option<&Writer> {
-        self.meaning.as_ref().ok().map(|(_, writer)| &**writer)
+        self.writer.as_deref()
     }
 
     pub(crate) fn body(&self) -> &[u8] {
@@ -87,17 +94,9 @@ impl Understood {
     /// # Errors
     /// Why it cannot be handed to a leaf.
     pub(crate) fn incoming<'a>(&'a self, intent: Option<&'a Intent>) -> Result<Incoming<'a>, Fault> {
-        let (key, writer) = self.meaning.as_ref().map_err(Clone::clone)?;
+        let key = self.key.clone()?;
         let header = self.header.as_ref().ok_or_else(|| Fault::new("header-missing"))?;
-        Ok(Incoming { key: *key, header, writer, body: self.body(), intent })
-    }
-}
-
-fn meaning(record: &Record) -> Result<(Uuid, Arc<Writer>), Fault> {
-    let key = record.key.as_deref().and_then(key::parse).ok_or_else(|| Fault::new("key-invalid"))?;
-    match &record.schema {
-        SchemaLookup::Known(writer) => Ok((key, Arc::clone(writer))),
-        SchemaLookup::NoSuchId(id) => Err(Fault::with("schema-unknown", format!("schema id {id}"))),
-        SchemaLookup::Unframed => Err(Fault::new("not-framed")),
+        let writer = self.writer().ok_or_else(|| Fault::new("not-framed"))?;
+        Ok(Incoming { key, header, writer, body: self.body(), intent })
     }
 }

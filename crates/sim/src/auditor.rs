@@ -1,13 +1,17 @@
 //! Watches every commit as it becomes true, and says which rule was broken, when.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use daybook_engine::{Alarm, Commit, Outgoing, unpack};
 use daybook_events::{
     CourseEvent, EnrollmentEvent, Family, Header, JournalEvent, PaymentEvent, Schemas, StaticSchemas, Timestamp,
     unframe,
 };
 use uuid::Uuid;
+
+use crate::book::BookRecord;
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +57,18 @@ struct Journal {
     clearing: i64,
 }
 
+/// Where a message stands among those of its key from the same sender.
+#[derive(Clone, Debug)]
+struct Place {
+    topic: String,
+    key: Bytes,
+    /// Part and partition that numbered it; `None` for commands from outside, which the log orders.
+    sender: Option<(Arc<str>, u16)>,
+    number: u64,
+}
+
+type Sender = (&'static str, String, Bytes, Option<(Arc<str>, u16)>);
+
 /// Folds what is committed, and judges it.
 #[derive(Debug, Default)]
 pub struct Auditor {
@@ -63,6 +79,9 @@ pub struct Auditor {
     owed: BTreeMap<Uuid, String>,
     /// How many closing replies each got.
     replies: BTreeMap<Uuid, u32>,
+    places: HashMap<Uuid, Place>,
+    /// The number of the latest message that each part has applied, per key and sender.
+    latest: HashMap<Sender, u64>,
     courses: BTreeMap<Uuid, Course>,
     enrollments: BTreeMap<Uuid, Enrollment>,
     pub payments: BTreeMap<Uuid, Paid>,
@@ -93,12 +112,18 @@ impl Auditor {
     }
 
     /// A record reached a topic that a part reads: whoever asked for a reply is owed one.
-    pub(crate) fn appended(&mut self, topic: &str, header: Option<&[u8]>) {
-        if let Some(Ok(header)) = header.map(Header::decode)
-            && header.reply_to.is_some()
-        {
+    pub(crate) fn appended(&mut self, topic: &str, record: &BookRecord, offset: i64) {
+        let Some(Ok(header)) = record.header.as_deref().map(Header::decode) else { return };
+        if header.reply_to.is_some() {
             self.owed.entry(header.message_id).or_insert_with(|| topic.to_owned());
         }
+        let number = match &header.shard {
+            Some(shard) => shard.seq,
+            None => offset.unsigned_abs(),
+        };
+        let sender = header.shard.map(|shard| (shard.instance, shard.partition));
+        let place = Place { topic: topic.to_owned(), key: record.key.clone().unwrap_or_default(), sender, number };
+        self.places.entry(header.message_id).or_insert(place);
     }
 
     /// A batch became true.
@@ -137,6 +162,7 @@ impl Auditor {
         if !self.made.insert(message.message_id) {
             self.blame(at, "a message is applied once", format!("{part} made {} twice", message.type_name));
         }
+        self.in_order(part, &header, at);
         if let Some(reply_for) = header.reply_for {
             let replies = self.replies.entry(reply_for).or_default();
             *replies += 1;
@@ -147,6 +173,19 @@ impl Auditor {
             return;
         }
         self.event(message, at);
+    }
+
+    /// What one sender sends to one key is applied in the order in which it was sent.
+    fn in_order(&mut self, part: &'static str, header: &Header, at: Timestamp) {
+        let Some(place) = header.causation_id.and_then(|cause| self.places.get(&cause)) else { return };
+        let latest =
+            self.latest.entry((part, place.topic.clone(), place.key.clone(), place.sender.clone())).or_default();
+        let late = place.number < *latest;
+        let detail = format!("{part}: {} from {:?} after {latest}", place.number, place.sender);
+        *latest = place.number.max(*latest);
+        if late {
+            self.blame(at, "messages of one key are applied in order", detail);
+        }
     }
 
     fn event(&mut self, message: &Outgoing, at: Timestamp) {

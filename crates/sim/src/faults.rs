@@ -25,7 +25,7 @@ pub struct Faults {
     pub provider_forgets_key: u32,
     pub notice_early: u32,
     pub notice_twice: u32,
-    pub garbage: u32,
+    pub nonsense: u32,
 }
 
 impl Faults {
@@ -50,25 +50,25 @@ impl Faults {
             provider_forgets_key: 0,
             notice_early: 0,
             notice_twice: 0,
-            garbage: 0,
+            nonsense: 0,
         }
     }
 
     /// What every run of the suite has.
     pub fn usual() -> Self {
         Self {
-            worker_crash: 400,
-            worker_stop: 300,
-            rebalance: 600,
-            commit_refused: 5_000,
-            commit_unknown: 5_000,
-            load_failed: 5_000,
-            claim_failed: 20_000,
-            delivery_failed: 3_000,
-            delivery_duplicated: 10_000,
-            command_repeated: 50_000,
-            fetch_repeated: 10_000,
-            clock_jump: 300,
+            worker_crash: 1_500,
+            worker_stop: 1_200,
+            rebalance: 3_000,
+            commit_refused: 10_000,
+            commit_unknown: 10_000,
+            load_failed: 10_000,
+            claim_failed: 30_000,
+            delivery_failed: 5_000,
+            delivery_duplicated: 20_000,
+            command_repeated: 100_000,
+            fetch_repeated: 20_000,
+            clock_jump: 500,
             provider_slow: 50_000,
             provider_refused: 30_000,
             provider_failed: 30_000,
@@ -76,7 +76,7 @@ impl Faults {
             provider_forgets_key: 0,
             notice_early: 50_000,
             notice_twice: 50_000,
-            garbage: 10_000,
+            nonsense: 50_000,
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use daybook_engine::Leaf;
 use daybook_events::{
     Actor, CourseId, Currency, EnrollLearner, EnrollmentId, Header, Message, Money, OrganizationId, PersonId,
-    PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, encode, frame, key,
+    PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, WithdrawCourse, encode, frame, key,
 };
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ use crate::world::World;
 /// Where the replies to commands from outside go.
 const REPLIES: &str = "operations.operation.inbox.v1";
 const COURSES: usize = 6;
+/// Mean time between two flows, in ms.
+pub(crate) const PACE_MS: i64 = 150;
 const LEARNERS: u128 = 1 << 20;
 
 /// The leaves under test, as they run in production.
@@ -38,13 +40,40 @@ struct Offer {
 pub fn plan(world: &mut World, flows: usize) {
     let mut rng = Rng::new(world.rng.next());
     let offers: Vec<Offer> = (0..COURSES).map(|index| publish_course(world, &mut rng, index, flows)).collect();
-    let span_ms = i64::try_from(flows).unwrap_or(i64::MAX).saturating_mul(20);
+    let span_ms = i64::try_from(flows).unwrap_or(i64::MAX).saturating_mul(PACE_MS);
     for flow in 0..flows {
         let after_ms = 2_000 + rng.between(0, span_ms);
         let Some(offer) = rng.pick(&offers) else { return };
         let learner_id = PersonId::from_u128(LEARNERS + flow as u128 / 2);
         enroll(world, &mut rng, offer, learner_id, after_ms);
+        if rng.chance(world.faults.nonsense) {
+            nonsense(world, &mut rng, &offers, after_ms);
+        }
     }
+}
+
+/// What nobody should have sent: to be kept, to stop nothing, and to be answered if it asked.
+fn nonsense(world: &mut World, rng: &mut Rng, offers: &[Offer], after_ms: i64) {
+    let inputs: Vec<&'static str> = world.leaves().iter().map(|leaf| leaf.spec().input).collect();
+    let (Some(&topic), Some(offer)) = (rng.pick(&inputs), rng.pick(offers)) else { return };
+    let learner_id = PersonId::from_u128(LEARNERS + u128::from(rng.below(8)));
+    let entity = match rng.below(3) {
+        0 => offer.course_id.uuid(),
+        1 => EnrollmentId::of(learner_id, offer.course_id).uuid(),
+        _ => rng.uuid(),
+    };
+    let command = WithdrawCourse { course_id: CourseId::new(entity), reason: "nonsense".to_owned() };
+    let mut record = record_of(&command, rng.uuid(), rng.uuid(), rng.uuid(), world.now);
+    record.key = Some(Bytes::copy_from_slice(&key::of(entity)));
+    match rng.below(5) {
+        0 => record.header = None,
+        1 => record.value = None,
+        2 => record.value = Some(Bytes::from_static(b"\x00\x7f\xff\xff\xffwho wrote this")),
+        3 => record.value = record.value.map(|value| value.slice(..value.len() - 3)),
+        _ => record.key = Some(Bytes::from_static(b"\xff\xfe no id")),
+    }
+    world.tally.count("nonsense");
+    world.publish_after(after_ms, topic.to_owned(), record);
 }
 
 fn publish_course(world: &mut World, rng: &mut Rng, index: usize, flows: usize) -> Offer {
@@ -104,7 +133,7 @@ fn command_from_outside<C: Message>(
     world.publish_after(after_ms, topic, record);
 }
 
-fn record_of<C: Message>(command: &C, id: Uuid, actor_id: Uuid, tenant: Uuid, now: Timestamp) -> BookRecord {
+pub(crate) fn record_of<C: Message>(command: &C, id: Uuid, actor_id: Uuid, tenant: Uuid, now: Timestamp) -> BookRecord {
     let header = Header {
         message_id: id,
         shard: None,

@@ -8,13 +8,16 @@ use uuid::Uuid;
 use crate::auditor::{Auditor, Paid, Violation};
 use crate::faults::{Faults, Tally};
 use crate::flows;
+use crate::operator::Operator;
 use crate::outside::Nobody;
 use crate::world::World;
 
 /// Simulated time that a run may take, in ms: sagas wait a day for a notification, a week is plenty.
 const RUN_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
-/// Simulated time with faults, in ms.
-const TROUBLE_MS: i64 = 60_000;
+/// Steps that a run may take for each flow: one that needs more goes round in circles.
+const STEPS_PER_FLOW: u64 = 20_000;
+/// How long the faults go on after the last flow has begun, in simulated ms.
+const TROUBLE_AFTER_MS: i64 = 30_000;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -53,14 +56,18 @@ pub fn run(settings: &Settings) -> Outcome {
     world.trace = settings.trace.then(Vec::new);
     flows::plan(&mut world, settings.flows);
     let began = world.now;
+    let trouble_ms = i64::try_from(settings.flows).unwrap_or(i64::MAX) * flows::PACE_MS + TROUBLE_AFTER_MS;
     let mut calm = false;
+    let mut operator = Operator::new(&mut world);
     while world.step() {
+        operator.look(&mut world);
         let ms = world.now.ms_since(began);
-        if !calm && ms > TROUBLE_MS {
+        if !calm && ms > trouble_ms {
             world.calm();
             calm = true;
         }
-        if ms > RUN_MS || !world.auditor.violations().is_empty() {
+        if ms > RUN_MS || world.steps > STEPS_PER_FLOW * settings.flows as u64 || !world.auditor.violations().is_empty()
+        {
             break;
         }
     }

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use daybook_engine::{
     Action, Alarm, Commit, CommitError, Event, Leaf, Limits, Load, LoadError, Outgoing, PARTITIONS, Performance,
     Performed, Stream,
@@ -565,7 +564,7 @@ impl World {
     fn put(&mut self, topic: &str, partition: u16, record: BookRecord) {
         let readers = self.readers.get(topic).cloned().unwrap_or_default();
         if !readers.is_empty() {
-            self.auditor.appended(topic, record.header.as_deref());
+            self.auditor.appended(topic, &record, self.book.end(topic, partition));
         }
         self.book.append(topic, partition, record);
         for (part, stream) in readers {
@@ -831,10 +830,4 @@ impl World {
 
 fn of_this_life(worker: &Worker, epoch: u64) -> bool {
     worker.epoch == epoch && worker.life == Life::Stopped
-}
-
-/// A record of nobody's: no header, no schema.
-pub fn garbage(rng: &mut Rng, now: Timestamp) -> BookRecord {
-    let bytes = |rng: &mut Rng| Bytes::copy_from_slice(&rng.next().to_be_bytes());
-    BookRecord { time: now, key: Some(bytes(rng)), header: Some(bytes(rng)), value: Some(bytes(rng)) }
 }

@@ -35,7 +35,7 @@ fn a_seed_replays_exactly() {
 #[test]
 fn under_every_fault_the_rules_hold() {
     let mut faults = daybook_sim::Tally::default();
-    for seed in 0..40 {
+    for seed in 0..300 {
         let outcome = run(&settings(seed, Faults::usual()));
         check(&outcome);
         faults.add(&outcome.tally);
