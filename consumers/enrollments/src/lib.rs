@@ -20,6 +20,9 @@ pub fn parts() -> Vec<Part> {
     vec![Part::aggregate::<Enrollments>(), Part::projection::<EnrollmentList>()]
 }
 
+/// The round of an answer to a cancellation that found none to cancel.
+const NO_ROUND: i64 = 0;
+
 /// The aggregate.
 pub struct Enrollments;
 
@@ -157,7 +160,8 @@ fn withdraw(enrollment: &Enrollment, ask: CancelEnrollment, cx: &Context) -> Dec
     }
 }
 
-/// Makes it not so, in every state.
+/// Makes it not so, in every state. A flow that was never told its round opened nothing that could have become active
+/// since: without a round, only what is open is touched.
 fn cancel(enrollment: &Enrollment, ask: CancelEnrollment) -> Decided {
     if !is_of_round(enrollment, &ask) {
         return already(canceled_nothing(enrollment, &ask));
@@ -165,6 +169,9 @@ fn cancel(enrollment: &Enrollment, ask: CancelEnrollment) -> Decided {
     match enrollment {
         Enrollment::Never => already(canceled_nothing(enrollment, &ask)),
         Enrollment::Open(_) => happened(canceled_nothing(enrollment, &ask)),
+        Enrollment::Active(_) | Enrollment::Completed(..) if ask.round.is_none() => {
+            already(EnrollmentCanceled { round: NO_ROUND, ..canceled_nothing(enrollment, &ask) })
+        }
         Enrollment::Active(activated) | Enrollment::Completed(activated, _) => {
             happened(canceled_active(activated, ask.reason))
         }
@@ -201,7 +208,7 @@ fn canceled_nothing(enrollment: &Enrollment, ask: &CancelEnrollment) -> Enrollme
         enrollment_id: ask.enrollment_id,
         learner_id,
         course_id,
-        round: if is_known { ask.round.unwrap_or(enrollment.round()) } else { 0 },
+        round: if is_known { ask.round.unwrap_or(enrollment.round()) } else { NO_ROUND },
         reason: ask.reason.clone(),
         was_active: false,
         organization_id: None,

@@ -13,7 +13,7 @@ use crate::verbs::Order;
 
 impl<D> Flow<'_, D> {
     /// The start, as the first record of its round.
-    pub(crate) fn note_start(&mut self, command: &str, body: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn note_start(&mut self, command: &str) -> Result<(), Fault> {
         let started = SagaStarted {
             saga: self.saga.name.to_owned(),
             instance_id: self.id,
@@ -21,7 +21,8 @@ impl<D> Flow<'_, D> {
             round: self.it.round,
             command: command.to_owned(),
             command_id: self.cx.message_id,
-            input: Some(body.to_vec()),
+            // The record is kept forever; the command may hold a payment token.
+            input: None,
         };
         self.emit_event(&started, self.saga.events)?;
         self.history(HistoryRow { what: "started", command_id: Some(self.cx.message_id), ..self.history_row() })

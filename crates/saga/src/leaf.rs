@@ -95,7 +95,7 @@ impl<D: SagaData> Versions<D> {
         instance.start = owed;
         let number = before.map_or(0, |(_, number)| number);
         self.run(saga, instance, number, at, |flow| {
-            flow.note_start(incoming.writer.full_name(), incoming.body)?;
+            flow.note_start(incoming.writer.full_name())?;
             flow.forward(0)
         })
     }

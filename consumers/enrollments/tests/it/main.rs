@@ -183,6 +183,27 @@ fn an_undo_is_accepted_in_every_state() {
 }
 
 #[test]
+fn an_undo_that_was_never_told_its_round_touches_only_what_is_open() {
+    let unanswered = || CancelEnrollment { round: None, ..undo(1) };
+    let never = EnrollmentCanceled { learner_id: None, course_id: None, ..canceled_open(0) };
+    enrollment([]).when(unanswered()).then_already(never);
+    enrollment([opened(1).into()])
+        .when(unanswered())
+        .then([canceled_open(1).into()])
+        .when(unanswered())
+        .then_already(canceled_open(1));
+    // It was rejected, or opened by an earlier flow: the round is paid for and stays.
+    active()
+        .when(unanswered())
+        .then_already(canceled_open(0))
+        .when(withdraw())
+        .then([canceled_active(1, "withdrawn").into()]);
+    enrollment([opened(1).into(), activated(1).into(), completed(1).into()])
+        .when(unanswered())
+        .then_already(canceled_open(0));
+}
+
+#[test]
 fn a_learner_withdraws_within_the_refund_window_only() {
     let last_moment = NOW.plus_days(REFUND_DAYS.into());
     active()
@@ -214,14 +235,15 @@ fn what_was_canceled_is_neither_activated_nor_completed() {
 #[test]
 fn the_list_has_a_row_per_round_whatever_the_order() {
     let other = EnrollmentId::of(PersonId::from_u128(9), COURSE);
-    let tables = shuffle_proof::<EnrollmentList>(vec![
+    let events: Vec<EnrollmentEvent> = vec![
         opened(1).into(),
         canceled_open(1).into(),
         EnrollmentOpened { enrollment_id: other, ..opened(1) }.into(),
         opened(2).into(),
         EnrollmentActivated { enrollment_id: other, ..activated(1) }.into(),
         activated(2).into(),
-    ]);
+    ];
+    let tables = shuffle_proof::<EnrollmentList>(events);
     let status: Vec<_> = tables.rows("enrollment").iter().map(|row| row["status"].clone()).collect();
     assert_eq!(status.len(), 3);
     assert_eq!(status.iter().filter(|status| *status == "active").count(), 2);

@@ -38,7 +38,8 @@ closing!(ActivateEnrollment, ActivateEnrollmentClosing, [EnrollmentActivated]);
 pub struct CancelEnrollment {
     /// The enrollment.
     pub enrollment_id: EnrollmentId,
-    /// Round to cancel, others are left alone; null: whichever is current.
+    /// Round to cancel, others are left alone; null: within the refund window whichever is current,
+    /// otherwise the current one only while it is open.
     #[serde(default)]
     pub round: Option<i64>,
     /// Why; not-completed means that the enrollment flow is being undone. One of `not-completed`,
@@ -232,7 +233,7 @@ pub struct EnrollmentCanceled {
     /// The course; null when the enrollment never was opened.
     #[serde(default)]
     pub course_id: Option<CourseId>,
-    /// The round canceled; 0 when the enrollment never was opened.
+    /// The round canceled; 0 when there was none to cancel.
     pub round: i64,
     /// Why. One of `not-completed`, `withdrawn`, `course-withdrawn`, `administrative`.
     pub reason: String,

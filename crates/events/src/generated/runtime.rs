@@ -205,8 +205,8 @@ pub struct SagaAdvanced {
     /// The step that it concerns.
     pub step: String,
     /// What happened to the step. One of `sent`, `answered`, `rejected`, `discarded`, `late`,
-    /// `skipped`, `timed-out`, `alarmed`, `retried`, `undo-sent`, `undone`, `undo-rejected`,
-    /// `undo-skipped`.
+    /// `skipped`, `timed-out`, `alarmed`, `retried`, `compensated`, `canceled`, `undo-sent`,
+    /// `undone`, `undo-rejected`, `undo-skipped`.
     pub what: String,
     /// Full name of the answer's type; null without an answer.
     #[serde(default)]
@@ -223,7 +223,7 @@ pub struct SagaAdvanced {
     /// Which attempt at the step, from 1.
     pub attempt: i64,
     /// Where the saga stands after it. One of `running`, `waiting`, `retrying`, `stuck`,
-    /// `compensating`.
+    /// `compensating`, `done`, `compensated`, `failed`, `canceled`.
     pub state: String,
 }
 
@@ -266,7 +266,8 @@ pub struct SagaStarted {
     pub command: String,
     /// Id of that command.
     pub command_id: Uuid,
-    /// The command, as Avro under its own schema; null when it is not kept.
+    /// Always null: this topic is kept forever, and a command may hold what must not be, such as a
+    /// payment token. The command itself stands in the inbox for as long as that is kept.
     #[serde(with = "serde_bytes", default)]
     pub input: Option<Vec<u8>>,
 }
