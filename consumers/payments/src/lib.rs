@@ -18,7 +18,7 @@ use daybook_events::{
 };
 
 pub use card_number::holds_card_number;
-pub use effects::{ProviderAnswer, ProviderRequest};
+pub use effects::{OfPayment, ProviderAnswer, ProviderRequest};
 pub use list::PaymentList;
 pub use payment::{CANCEL_REASONS, Dispute, Payment, Stage, Terms};
 

@@ -21,8 +21,8 @@ use crate::tables::TableFold;
 use crate::understood::Understood;
 use crate::{
     Alarm, Applied, Commit, Conclusion, Context, Counters, DueRow, Emit, Fault, Held, HistoryRow, Input, Intent,
-    IntentStatus, Leaf, Limits, OutboxRow, Outgoing, Output, PARTITIONS, Parked, PartitionCommit, ROW_BODY_MAX, Row,
-    RowKey, Rows, StateRow, Stream, Thread,
+    IntentStatus, Leaf, Limits, OutboxRow, Outgoing, Output, PARTITIONS, Parked, PartKind, PartitionCommit,
+    ROW_BODY_MAX, Row, RowKey, Rows, StateRow, Stream, Thread,
 };
 
 /// What the batch makes of one partition; the engine takes it over after the commit.
@@ -643,7 +643,10 @@ impl<'a> Folder<'a> {
         let Some((parked, understood)) = self.parked(partition, discard.parked_id) else {
             return "no-such-record";
         };
-        if let Some(header) = &understood.header
+        // Commands are addressed to aggregates and sagas; whoever only listens owes nobody an answer.
+        let is_addressed = matches!(self.leaf.spec().kind, PartKind::Aggregate | PartKind::Saga);
+        if is_addressed
+            && let Some(header) = &understood.header
             && let Some(reply_to) = &header.reply_to
         {
             let key = parked.raw.key.as_deref().unwrap_or_default();

@@ -9,6 +9,7 @@ use daybook_events::{
     CourseEvent, EnrollmentEvent, Family, Header, JournalEvent, PaymentEvent, Schemas, StaticSchemas, Timestamp,
     unframe,
 };
+use ledger::{Chain, unbalanced};
 use uuid::Uuid;
 
 use crate::book::BookRecord;
@@ -52,8 +53,7 @@ impl Paid {
 
 #[derive(Debug, Default)]
 struct Journal {
-    number: i64,
-    hash: Vec<u8>,
+    chain: Chain,
     clearing: i64,
 }
 
@@ -268,37 +268,25 @@ impl Auditor {
 
     fn journal(&mut self, event: JournalEvent, at: Timestamp) {
         let JournalEvent::EntryPosted(entry) = event;
-        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
-        for line in &entry.lines {
-            *sums.entry(line.amount.currency.as_str()).or_default() += line.amount.amount_minor;
-        }
-        let unbalanced = sums.values().any(|sum| *sum != 0);
         let journal = self.journals.entry(entry.organization_id.into()).or_default();
-        let broken = entry.number != journal.number + 1 || entry.previous_hash != journal.hash;
-        journal.number = entry.number;
-        journal.hash.clone_from(&entry.hash);
+        let followed = journal.chain.follow(&entry);
         let clearing = entry.lines.iter().filter(|line| line.account == "asset:provider-clearing");
         journal.clearing += clearing.map(|line| line.amount.amount_minor).sum::<i64>();
-        if unbalanced {
-            self.blame(at, "every journal balances", format!("entry {}", entry.entry_id));
+        if let Some(currency) = unbalanced(&entry.lines) {
+            self.blame(at, "every journal balances", format!("entry {} in {currency}", entry.entry_id));
         }
-        if broken {
-            self.blame(at, "the hash chain holds", format!("entry {} number {}", entry.entry_id, entry.number));
+        if let Err(error) = followed {
+            self.blame(at, "the hash chain holds", format!("entry {}: {error}", entry.entry_id));
         }
     }
 
-    /// The rules that hold when everything has come to rest. `provider`: what the provider's own books
-    /// say per payment; `None` where the run had no provider.
-    pub fn at_rest(&mut self, at: Timestamp, provider: Option<&BTreeMap<Uuid, Paid>>, ledger: bool) {
+    /// The rules that hold when everything has come to rest. `provider`: its own books, per payment.
+    pub fn at_rest(&mut self, at: Timestamp, provider: &BTreeMap<Uuid, Paid>) {
         self.every_reply_came(at);
         self.active_means_paid_and_seated(at);
         self.seats_belong_to_active(at);
-        if let Some(provider) = provider {
-            self.provider_agrees(at, provider);
-        }
-        if ledger {
-            self.ledger_agrees(at);
-        }
+        self.provider_agrees(at, provider);
+        self.ledger_agrees(at);
     }
 
     fn every_reply_came(&mut self, at: Timestamp) {

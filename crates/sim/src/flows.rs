@@ -6,11 +6,13 @@ use bytes::Bytes;
 use daybook_engine::Leaf;
 use daybook_events::{
     Actor, CourseId, Currency, EnrollLearner, EnrollmentId, Header, Message, Money, OrganizationId, PersonId,
-    PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, WithdrawCourse, encode, frame, key,
+    PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, WithdrawCourse, WithdrawLearner, encode, frame, key,
 };
 use uuid::Uuid;
 
 use crate::book::BookRecord;
+use crate::operator::without_reply;
+use crate::provider::{DECLINED_CARD, Simulated};
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -23,11 +25,15 @@ const LEARNERS: u128 = 1 << 20;
 
 /// The leaves under test, as they run in production.
 pub fn leaves() -> Vec<Arc<dyn Leaf>> {
-    let mut leaves: Vec<Arc<dyn Leaf>> = Vec::new();
-    let parts = courses::parts().into_iter().chain(enrollments::parts());
-    leaves.extend(parts.map(|part| part.leaf));
-    leaves.push(Arc::new(enrollment_saga::saga()));
-    leaves
+    let parts = courses::parts()
+        .into_iter()
+        .chain(enrollments::parts())
+        .chain(payments::parts(Simulated))
+        .chain(ledger::parts())
+        .chain(notifications::parts(Simulated));
+    let sagas: [Arc<dyn Leaf>; 3] =
+        [Arc::new(enrollment_saga::saga()), Arc::new(payment_saga::saga()), Arc::new(withdrawal_saga::saga())];
+    parts.map(|part| part.leaf).chain(sagas).collect()
 }
 
 struct Offer {
@@ -46,6 +52,10 @@ pub fn plan(world: &mut World, flows: usize) {
         let Some(offer) = rng.pick(&offers) else { return };
         let learner_id = PersonId::from_u128(LEARNERS + flow as u128 / 2);
         enroll(world, &mut rng, offer, learner_id, after_ms);
+        if rng.chance(150_000) {
+            let later_ms = after_ms + rng.between(10, 60_000);
+            withdraw(world, &mut rng, offer, learner_id, later_ms);
+        }
         if rng.chance(world.faults.nonsense) {
             nonsense(world, &mut rng, &offers, after_ms);
         }
@@ -65,6 +75,10 @@ fn nonsense(world: &mut World, rng: &mut Rng, offers: &[Offer], after_ms: i64) {
     let command = WithdrawCourse { course_id: CourseId::new(entity), reason: "nonsense".to_owned() };
     let mut record = record_of(&command, rng.uuid(), rng.uuid(), rng.uuid(), world.now);
     record.key = Some(Bytes::copy_from_slice(&key::of(entity)));
+    if topic.contains(".events.") {
+        // Nobody who only listens is asked for a reply.
+        record.header = without_reply(record.header);
+    }
     match rng.below(5) {
         0 => record.header = None,
         1 => record.value = None,
@@ -79,7 +93,7 @@ fn nonsense(world: &mut World, rng: &mut Rng, offers: &[Offer], after_ms: i64) {
 fn publish_course(world: &mut World, rng: &mut Rng, index: usize, flows: usize) -> Offer {
     let course_id = CourseId::from_u128(1_000 + index as u128);
     let organization_id = OrganizationId::from_u128(10 + index as u128 % 2);
-    let price = Money::new(0, Currency::USD);
+    let price = Money::new(if index % 2 == 0 { 0 } else { 12_500 }, Currency::USD);
     let capacity = match index % 3 {
         0 => None,
         1 => Some(i64::try_from(flows / (2 * COURSES)).unwrap_or(1).max(1)),
@@ -108,9 +122,20 @@ fn enroll(world: &mut World, rng: &mut Rng, offer: &Offer, learner_id: PersonId,
         enrollment_id: EnrollmentId::of(learner_id, offer.course_id),
         learner_id,
         course_id: offer.course_id,
-        payment_token: offer.price.is_positive().then(|| "pm_card_visa".to_owned()),
+        payment_token: offer.price.is_positive().then(|| card(rng).to_owned()),
         expected_price: offer.price,
     };
+    command_from_outside(world, rng, &command, learner_id.uuid(), offer.organization_id.uuid(), after_ms);
+}
+
+fn card(rng: &mut Rng) -> &'static str {
+    if rng.chance(200_000) { DECLINED_CARD } else { "pm_card_visa" }
+}
+
+/// Some change their mind, some of them too early.
+fn withdraw(world: &mut World, rng: &mut Rng, offer: &Offer, learner_id: PersonId, after_ms: i64) {
+    let enrollment_id = EnrollmentId::of(learner_id, offer.course_id);
+    let command = WithdrawLearner { enrollment_id, reason: "changed-mind".to_owned() };
     command_from_outside(world, rng, &command, learner_id.uuid(), offer.organization_id.uuid(), after_ms);
 }
 

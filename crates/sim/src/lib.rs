@@ -5,6 +5,7 @@ mod book;
 mod database;
 mod faults;
 mod outside;
+mod provider;
 mod rng;
 mod worker;
 mod world;

@@ -56,7 +56,7 @@ impl Operator {
     }
 }
 
-fn without_reply(header: Option<Bytes>) -> Option<Bytes> {
+pub(crate) fn without_reply(header: Option<Bytes>) -> Option<Bytes> {
     let mut header = daybook_events::Header::decode(&header?).ok()?;
     header.reply_to = None;
     let mut bytes = Vec::new();

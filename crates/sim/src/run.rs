@@ -1,15 +1,12 @@
 //! One seed, from the first command to rest.
 
-use std::collections::BTreeMap;
-
 use daybook_engine::Limits;
-use uuid::Uuid;
 
-use crate::auditor::{Auditor, Paid, Violation};
+use crate::auditor::{Auditor, Violation};
 use crate::faults::{Faults, Tally};
 use crate::flows;
 use crate::operator::Operator;
-use crate::outside::Nobody;
+use crate::provider::Provider;
 use crate::world::World;
 
 /// Simulated time that a run may take, in ms: sagas wait a day for a notification, a week is plenty.
@@ -50,7 +47,7 @@ pub fn run(settings: &Settings) -> Outcome {
         settings.workers,
         settings.faults.clone(),
         limits,
-        Box::new(Nobody),
+        Box::new(Provider::default()),
         Auditor::default(),
     );
     world.trace = settings.trace.then(Vec::new);
@@ -78,7 +75,8 @@ pub fn run(settings: &Settings) -> Outcome {
             let rule = "everything comes to rest";
             violations.push(Violation { at, rule, detail: "engines are still at work".to_owned() });
         }
-        world.auditor.at_rest(at, None::<&BTreeMap<Uuid, Paid>>, false);
+        let books = world.outside.books();
+        world.auditor.at_rest(at, &books);
         violations.extend_from_slice(world.auditor.violations());
     }
     Outcome {

@@ -1,0 +1,320 @@
+//! The payment provider and the mail server, as their adapters meet them: they act once per key, mostly answer, and
+//! send notices when they please.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use daybook_consumer::{Acts, Attempt, Perform};
+use daybook_engine::{Mode, Performance, Performed};
+use daybook_events::{
+    Header, Message, Money, PaymentId, ProviderNotice, Schemas, StaticSchemas, Timestamp, encode, frame, key,
+};
+use notifications::Sending;
+use payments::{OfPayment, ProviderAnswer, ProviderRequest};
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::auditor::Paid;
+use crate::book::BookRecord;
+use crate::faults::{Faults, Tally};
+use crate::outside::{Answering, Outside};
+use crate::rng::Rng;
+
+/// The token of a card that is declined.
+pub(crate) const DECLINED_CARD: &str = "pm_card_chargeDeclined";
+/// How long a call takes whose answer never comes: the adapter's time limit, in ms.
+const TIMEOUT_MS: i64 = 20_000;
+
+/// Stands in for the adapters of the leaves: in a simulation the world answers, not they.
+#[derive(Clone, Copy)]
+pub(crate) struct Simulated;
+
+impl<A: Acts> Perform<A> for Simulated {
+    async fn perform(&self, _: &A::Request, _: &str) -> Attempt<A::Answer> {
+        Attempt::Refused { code: "simulated" }
+    }
+
+    async fn look_up(&self, _: &A::Request, _: &str) -> Attempt<A::Answer> {
+        Attempt::Unknown { code: "simulated" }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Charge {
+    reference: String,
+    stage: Stage,
+    refunds: BTreeMap<Uuid, i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    Declined,
+    Authorized,
+    Captured { amount: i64, fee: i64 },
+    Voided,
+}
+
+/// The provider with its own books, which are the judge of ours.
+#[derive(Default)]
+pub struct Provider {
+    charges: BTreeMap<PaymentId, Vec<Charge>>,
+    /// What was answered under each key.
+    answers: HashMap<String, ProviderAnswer>,
+    references: u64,
+}
+
+impl Outside for Provider {
+    fn perform(
+        &mut self,
+        part: &str,
+        performance: &Performance,
+        now: Timestamp,
+        rng: &mut Rng,
+        faults: &Faults,
+        tally: &mut Tally,
+    ) -> Answering {
+        if part != "payments" {
+            return sent(performance);
+        }
+        let Ok(request) = serde_json::from_slice::<ProviderRequest>(&performance.request) else {
+            return Answering::now(Performed::Refused { code: "unreadable".to_owned() });
+        };
+        if rng.chance(faults.provider_refused) {
+            tally.count("provider refused");
+            return Answering::now(Performed::Refused { code: "rate-limited".to_owned() });
+        }
+        let answer = match performance.mode {
+            Mode::Call => Some(self.call(&request, &performance.idempotency_key, rng, faults, tally)),
+            Mode::LookUp => self.look_up(&request),
+        };
+        let notices = self.notices(&request, performance.mode, now, rng, faults, tally);
+        let told = answer.map_or(Performed::NotFound, |answer| Performed::Answered(json_of(&answer)));
+        let mut answering = Answering { after_ms: rng.between(5, 60), outcome: Some(told), notices };
+        if rng.chance(faults.provider_answer_lost) {
+            tally.count("answer lost");
+            answering.after_ms = TIMEOUT_MS;
+            answering.outcome = None;
+        } else if rng.chance(faults.provider_failed) {
+            tally.count("provider failed after acting");
+            answering.outcome = Some(Performed::Unknown { code: "provider-500".to_owned() });
+        } else if rng.chance(faults.provider_slow) {
+            tally.count("provider slow");
+            answering.after_ms = rng.between(1_000, TIMEOUT_MS - 1);
+        }
+        answering
+    }
+
+    /// What was really charged, per payment.
+    fn books(&self) -> BTreeMap<Uuid, Paid> {
+        let of_payment = |charges: &Vec<Charge>| {
+            let mut paid = Paid::default();
+            for charge in charges {
+                if let Stage::Captured { amount, fee } = charge.stage {
+                    paid.captured += amount;
+                    paid.fee += fee;
+                }
+                paid.refunded += charge.refunds.values().sum::<i64>();
+            }
+            paid
+        };
+        self.charges.iter().map(|(id, charges)| (id.uuid(), of_payment(charges))).collect()
+    }
+}
+
+impl Provider {
+    fn call(
+        &mut self,
+        request: &ProviderRequest,
+        key: &str,
+        rng: &mut Rng,
+        faults: &Faults,
+        tally: &mut Tally,
+    ) -> ProviderAnswer {
+        if rng.chance(faults.provider_forgets_key) {
+            tally.count("key forgotten");
+        } else if let Some(answer) = self.answers.get(key) {
+            return answer.clone();
+        }
+        let answer = self.act(request);
+        self.answers.insert(key.to_owned(), answer.clone());
+        answer
+    }
+
+    fn act(&mut self, request: &ProviderRequest) -> ProviderAnswer {
+        match request {
+            ProviderRequest::Authorize(ask) => {
+                self.references += 1;
+                let reference = format!("pi_{}", self.references);
+                let declined = ask.payment_token == DECLINED_CARD;
+                let stage = if declined { Stage::Declined } else { Stage::Authorized };
+                let charge = Charge { reference: reference.clone(), stage, refunds: BTreeMap::new() };
+                self.charges.entry(ask.payment_id).or_default().push(charge);
+                if declined {
+                    ProviderAnswer::Declined { code: "card-declined".to_owned(), reference: Some(reference) }
+                } else {
+                    ProviderAnswer::Authorized { reference }
+                }
+            }
+            ProviderRequest::Capture(of) => {
+                let fee = fee_of(of.amount);
+                match self.charge(of) {
+                    Some(charge) if charge.stage == Stage::Authorized => {
+                        charge.stage = Stage::Captured { amount: of.amount.amount_minor, fee };
+                        ProviderAnswer::Captured { amount: of.amount, fee: Money::new(fee, of.amount.currency) }
+                    }
+                    _ => failed("not-authorized"),
+                }
+            }
+            ProviderRequest::Void(of) => match self.charge(of) {
+                Some(charge) if charge.stage == Stage::Authorized => {
+                    charge.stage = Stage::Voided;
+                    ProviderAnswer::Voided
+                }
+                _ => failed("not-authorized"),
+            },
+            ProviderRequest::Refund { of, refund_id, .. } => {
+                let amount = of.amount.amount_minor;
+                match self.charge(of) {
+                    Some(charge) if charge.is_refundable(amount) => {
+                        charge.refunds.insert(refund_id.uuid(), amount);
+                        ProviderAnswer::Refunded
+                    }
+                    _ => failed("not-refundable"),
+                }
+            }
+        }
+    }
+
+    fn charge(&mut self, of: &OfPayment) -> Option<&mut Charge> {
+        self.charges.get_mut(&of.payment_id)?.iter_mut().find(|charge| charge.reference == of.reference)
+    }
+
+    fn look_up(&self, request: &ProviderRequest) -> Option<ProviderAnswer> {
+        let find =
+            |of: &OfPayment| self.charges.get(&of.payment_id)?.iter().find(|charge| charge.reference == of.reference);
+        match request {
+            ProviderRequest::Authorize(ask) => {
+                let charge = self.charges.get(&ask.payment_id)?.first()?;
+                let reference = charge.reference.clone();
+                Some(match charge.stage {
+                    Stage::Declined => {
+                        ProviderAnswer::Declined { code: "card-declined".to_owned(), reference: Some(reference) }
+                    }
+                    _ => ProviderAnswer::Authorized { reference },
+                })
+            }
+            ProviderRequest::Capture(of) => match find(of)?.stage {
+                Stage::Captured { fee, .. } => {
+                    Some(ProviderAnswer::Captured { amount: of.amount, fee: Money::new(fee, of.amount.currency) })
+                }
+                _ => None,
+            },
+            ProviderRequest::Void(of) => (find(of)?.stage == Stage::Voided).then_some(ProviderAnswer::Voided),
+            ProviderRequest::Refund { of, refund_id, .. } => {
+                find(of)?.refunds.contains_key(&refund_id.uuid()).then_some(ProviderAnswer::Refunded)
+            }
+        }
+    }
+
+    /// What the provider tells by itself, to the payment's control topic.
+    fn notices(
+        &self,
+        request: &ProviderRequest,
+        mode: Mode,
+        now: Timestamp,
+        rng: &mut Rng,
+        faults: &Faults,
+        tally: &mut Tally,
+    ) -> Vec<(i64, BookRecord)> {
+        let payment_id = payment_of(request);
+        let latest = self.charges.get(&payment_id).and_then(|charges| charges.last());
+        let Some((kind, object)) = latest.filter(|_| mode == Mode::Call).and_then(|charge| notice_of(request, charge))
+        else {
+            return Vec::new();
+        };
+        let early = rng.chance(faults.notice_early);
+        let after_ms = if early { 0 } else { rng.between(10, 5_000) };
+        let notice_id = format!("evt_{}", rng.next());
+        let body = json_of(&json!({"id": notice_id, "type": kind, "data": {"object": object}}));
+        let record = notice_record(payment_id, notice_id, body, now, rng.uuid());
+        let mut notices = vec![(after_ms, record.clone())];
+        if early {
+            tally.count("notice early");
+        }
+        if rng.chance(faults.notice_twice) {
+            tally.count("notice twice");
+            notices.push((after_ms + rng.between(0, 60_000), record));
+        }
+        notices
+    }
+}
+
+impl Charge {
+    fn is_refundable(&self, amount: i64) -> bool {
+        let refunded: i64 = self.refunds.values().sum();
+        matches!(self.stage, Stage::Captured { amount: captured, .. } if refunded + amount <= captured)
+    }
+}
+
+fn payment_of(request: &ProviderRequest) -> PaymentId {
+    match request {
+        ProviderRequest::Authorize(ask) => ask.payment_id,
+        ProviderRequest::Capture(of) | ProviderRequest::Void(of) | ProviderRequest::Refund { of, .. } => of.payment_id,
+    }
+}
+
+fn notice_of(request: &ProviderRequest, charge: &Charge) -> Option<(&'static str, serde_json::Value)> {
+    let intent = |status: &str| json!({"id": charge.reference, "status": status, "currency": "usd"});
+    match (request, &charge.stage) {
+        (ProviderRequest::Authorize(_), Stage::Authorized) => {
+            Some(("payment_intent.amount_capturable_updated", intent("requires_capture")))
+        }
+        (ProviderRequest::Void(_), Stage::Voided) => Some(("payment_intent.canceled", intent("canceled"))),
+        (ProviderRequest::Refund { .. }, Stage::Captured { .. }) => {
+            let refunded: i64 = charge.refunds.values().sum();
+            let object = json!({"captured": true, "amount_refunded": refunded, "payment_intent": charge.reference});
+            Some(("charge.refunded", object))
+        }
+        _ => None,
+    }
+}
+
+fn notice_record(payment_id: PaymentId, notice_id: String, body: Vec<u8>, now: Timestamp, id: Uuid) -> BookRecord {
+    let notice = ProviderNotice {
+        key_text: payment_id.to_string(),
+        provider: "stripe".to_owned(),
+        notice_id,
+        body,
+        received_at: now,
+    };
+    let mut header = Vec::new();
+    Header::first(id, now).encode(&mut header).expect("it has no texts");
+    let mut value = Vec::new();
+    frame(StaticSchemas.id_of(ProviderNotice::FULL_NAME).expect("a type of this build"), &mut value);
+    encode(&notice, &mut value).expect("it fits its schema");
+    BookRecord {
+        time: now,
+        key: Some(Bytes::copy_from_slice(&key::of(payment_id.uuid()))),
+        header: Some(header.into()),
+        value: Some(value.into()),
+    }
+}
+
+fn fee_of(amount: Money) -> i64 {
+    amount.amount_minor * 29 / 1_000 + 30
+}
+
+fn failed(code: &str) -> ProviderAnswer {
+    ProviderAnswer::Failed { code: code.to_owned() }
+}
+
+/// Every mail goes out.
+fn sent(performance: &Performance) -> Answering {
+    let message_id = format!("<{}@daybook>", performance.intent_id);
+    Answering::now(Performed::Answered(json_of(&Sending::Sent { message_id })))
+}
+
+fn json_of(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("plain data")
+}
