@@ -1,5 +1,9 @@
 //! The state machine: what happened goes in, what to do comes out.
 
+mod gauges;
+mod happened;
+mod memory;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,6 +18,8 @@ use crate::{
     Action, Alarm, Claimed, CommitError, Conclusion, Counters, DueAsk, DueRow, Event, HeldAsk, Leaf, Limits, Load,
     LoadError, Loaded, Outgoing, Performance, Performed, Record, Stream, WakeAt,
 };
+
+pub use gauges::Gauges;
 
 /// Keys whose held records are loaded at once.
 const DRAINED_AT_ONCE: usize = 32;
@@ -84,25 +90,6 @@ impl Engine {
         &self.counters
     }
 
-    /// What it remembers of its partitions, for metrics.
-    pub fn gauges(&self) -> Gauges {
-        let mut gauges = Gauges::default();
-        for partition in self.partitions.values() {
-            let memory = &partition.memory;
-            gauges.partitions += usize::from(partition.is_live());
-            gauges.halted += usize::from(partition.phase == Phase::Halted);
-            gauges.queued_bytes += memory.data.bytes + memory.control.bytes;
-            gauges.cached_rows += memory.cache.len();
-            gauges.unacknowledged += memory.publisher.unacknowledged();
-            gauges.held += memory.held;
-            gauges.intents_open += memory.intents.len();
-            let attention = memory.intents.values().filter(|open| open.run == Run::Attention);
-            gauges.intents_attention += attention.count();
-            gauges.blocked_keys += memory.blocked.len();
-        }
-        gauges
-    }
-
     /// Whether nothing is to be done before something happens outside: what tests drain to.
     pub fn is_idle(&self) -> bool {
         self.under_way.is_none()
@@ -163,156 +150,6 @@ impl Engine {
     fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
-    }
-
-    fn assigned(&mut self, number: u16, actions: &mut Vec<Action>) {
-        self.partitions.insert(number, Partition::claiming(number));
-        actions.push(Action::Claim { partition: number });
-    }
-
-    fn revoked(&mut self, number: u16, actions: &mut Vec<Action>) {
-        let Some(partition) = self.partitions.get_mut(&number) else {
-            actions.push(Action::Released { partition: number });
-            return;
-        };
-        actions.push(Action::Forget { partition: number });
-        match partition.phase {
-            Phase::Live => partition.phase = Phase::Leaving,
-            Phase::Leaving => {}
-            Phase::Claiming { .. } | Phase::Halted => {
-                self.partitions.remove(&number);
-                actions.push(Action::Released { partition: number });
-            }
-        }
-    }
-
-    fn lost(&mut self, number: u16, actions: &mut Vec<Action>) {
-        if self.partitions.remove(&number).is_some() {
-            actions.push(Action::Forget { partition: number });
-        }
-    }
-
-    fn claimed(&mut self, claimed: Claimed, now: Timestamp, actions: &mut Vec<Action>) {
-        let number = claimed.partition;
-        let (token, attempt) = (self.next_number(), self.next_number());
-        let Some(partition) = self.partitions.get_mut(&number) else {
-            return;
-        };
-        if !matches!(partition.phase, Phase::Claiming { .. }) {
-            return;
-        }
-        let policy = self.leaf.spec().effects.as_ref();
-        match Memory::claimed(claimed, attempt, &self.limits, policy, now) {
-            Ok((memory, unpublished)) => {
-                let (data, control) = (memory.next_data, memory.next_control);
-                *partition = Partition { number, phase: Phase::Live, token, memory };
-                if !unpublished.is_empty() {
-                    self.counters.republished += unpublished.len() as u64;
-                    actions.push(Action::Publish { partition: number, attempt, messages: unpublished });
-                }
-                actions.push(Action::Fetch { partition: number, token, data, control });
-            }
-            Err(_) => {
-                partition.phase = Phase::Halted;
-                actions.push(Action::Alarm(Alarm::Corrupt { partition: number }));
-            }
-        }
-    }
-
-    fn claim_failed(&mut self, number: u16, now: Timestamp) {
-        let (min, max) = (self.limits.retry_min_ms, self.limits.retry_max_ms);
-        if let Some(partition) = self.partitions.get_mut(&number)
-            && let Phase::Claiming { retry_at, attempts } = &mut partition.phase
-        {
-            *attempts += 1;
-            *retry_at = Some(now.plus_ms(retry_ms(*attempts, min, max)));
-        }
-    }
-
-    fn fetched(&mut self, number: u16, token: u64, records: Vec<Record>, actions: &mut Vec<Action>) {
-        let Some(partition) = self.partitions.get_mut(&number) else {
-            return;
-        };
-        if partition.token != token || !partition.is_live() {
-            return;
-        }
-        for record in records {
-            let (stream, found) = (record.stream, record.offset);
-            let queue = partition.memory.queue(stream);
-            if let Err(expected) = queue.push(record) {
-                partition.phase = Phase::Halted;
-                actions.push(Action::Forget { partition: number });
-                actions.push(Action::Alarm(Alarm::OffsetJump { partition: number, stream, expected, found }));
-                return;
-            }
-            if queue.bytes > self.limits.queue_bytes_max && !queue.paused {
-                queue.paused = true;
-                actions.push(Action::Pause { partition: number, stream });
-            }
-        }
-    }
-
-    /// Answers whether nothing else can follow from it.
-    fn delivered(
-        &mut self,
-        number: u16,
-        attempt: u64,
-        seq: u64,
-        ok: bool,
-        now: Timestamp,
-        actions: &mut Vec<Action>,
-    ) -> bool {
-        let Some(partition) = self.partitions.get_mut(&number) else {
-            return true;
-        };
-        let publisher = &mut partition.memory.publisher;
-        let was_full = publisher.unacknowledged() >= self.limits.unacknowledged_max;
-        match publisher.delivered(attempt, seq, ok, now, self.limits.retry_min_ms) {
-            Delivery::Noted => !was_full && partition.phase != Phase::Leaving,
-            Delivery::Stale => true,
-            Delivery::GoBack => {
-                self.counters.deliveries_failed += 1;
-                actions.push(Action::Alarm(Alarm::DeliveryFailed { partition: number, seq }));
-                false
-            }
-        }
-    }
-
-    fn performed(&mut self, number: u16, token: u64, intent_id: uuid::Uuid, outcome: Performed, now: Timestamp) {
-        self.calling = self.calling.saturating_sub(1);
-        let Some(policy) = self.leaf.spec().effects.clone() else {
-            return;
-        };
-        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token) else {
-            return;
-        };
-        let memory = &mut partition.memory;
-        let Some(open) = memory.intents.get_mut(&intent_id) else {
-            self.counters.effects_late += 1;
-            return;
-        };
-        let jitter = intent_id.as_u64_pair().1.wrapping_add(u64::from(open.intent.attempts).wrapping_mul(0x9e37_79b9));
-        let what = match open.performed(outcome, &policy, now, jitter) {
-            Next::Wait => {
-                self.counters.effects_retried += 1;
-                if let Run::Waiting { at, .. } = open.run {
-                    memory.schedule.insert((at, intent_id));
-                }
-                return;
-            }
-            Next::Answered(answer) => Told::Conclusion(Conclusion::Answered(answer)),
-            Next::GaveUp { code } => Told::Conclusion(Conclusion::GaveUp { code }),
-            Next::Attention { code } => Told::Attention { code },
-        };
-        memory.answers.push_back(Answer { intent_id, what });
-    }
-
-    fn ends(&mut self, number: u16, token: u64, data: i64, control: i64) {
-        if let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token)
-            && let Stage::Asked { until } = partition.memory.timers.stage
-        {
-            partition.memory.timers.stage = Stage::Barrier { until, data, control };
-        }
     }
 
     /// Everything that can go on does.
@@ -656,133 +493,6 @@ impl Engine {
             actions.push(Action::Released { partition: number });
         }
     }
-}
-
-impl Memory {
-    fn gather(&mut self, number: u16, limits: &Limits, load: &mut Load) {
-        if self.released.is_empty() {
-            let room = DRAINED_AT_ONCE.saturating_sub(load.held.len()).min(self.draining.len());
-            let keys = self.draining.drain(..room);
-            load.held.extend(keys.map(|key| HeldAsk { partition: number, key, limit: limits.page }));
-        }
-        let (data, control) = (self.next_data, self.next_control);
-        if let Stage::Barrier { until, data: data_end, control: control_end } = self.timers.stage
-            && data >= data_end
-            && control >= control_end
-        {
-            self.timers.next_due = None;
-            self.timers.stage = Stage::Firing { until, after: None, last_page: false };
-        }
-        if let Stage::Firing { until, after, last_page: false } = self.timers.stage
-            && self.due.is_empty()
-        {
-            load.due.push(DueAsk { partition: number, until, after, limit: limits.page });
-        }
-    }
-
-    fn due_loaded(&mut self, found: Vec<DueRow>, next_due: Option<Timestamp>, page: u32) {
-        let Stage::Firing { until, after, .. } = self.timers.stage else {
-            return;
-        };
-        let last_page = found.len() < page as usize;
-        let after = found.last().map(|due| (due.due, due.row)).or(after);
-        if let Some(next_due) = next_due {
-            self.timers.note(next_due);
-        }
-        self.timers.stage =
-            if last_page && found.is_empty() { Stage::Idle } else { Stage::Firing { until, after, last_page } };
-        self.due.extend(found);
-    }
-
-    /// Answers the messages to publish.
-    fn absorb(&mut self, work: Work, acts: bool, now: Timestamp) -> Vec<Outgoing> {
-        self.version += 1;
-        self.next_data = work.next_data;
-        self.next_control = work.next_control;
-        self.out_seq = work.out_seq;
-        self.held_next = work.held_next;
-        self.held = work.held;
-        self.publisher.note_stored(work.published);
-        if let Some(marks) = work.marks {
-            self.marks = marks;
-        }
-        if let Some(last_numbers) = work.last_numbers {
-            self.last_numbers = last_numbers;
-        }
-        self.absorb_taken(work.taken);
-        self.timers.skipped |= work.due_skipped;
-        if work.due_failed {
-            self.timers.note(now.plus_ms(FAILED_TIMER_MS));
-        }
-        for (key, row) in work.rows {
-            if let Some(due) = row.as_ref().and_then(|row| row.due) {
-                self.timers.note(due);
-            }
-            self.cache.put(key, row);
-        }
-        for intent_id in work.intents_gone {
-            self.close(intent_id);
-        }
-        for intent in work.intents_attention {
-            let id = intent.id;
-            if let Some(open) = self.intents.get_mut(&id) {
-                open.intent = intent;
-                open.run = Run::Attention;
-            }
-        }
-        if acts {
-            for intent in work.intents_new {
-                self.open(OpenIntent::fresh(intent, now));
-            }
-        }
-        for (key, blocked) in work.blocked {
-            self.absorb_blocked(key, blocked, now);
-        }
-        work.messages
-    }
-
-    fn absorb_taken(&mut self, taken: Taken) {
-        self.answers.drain(..taken.answers.min(self.answers.len()));
-        self.released.drain(..taken.released.min(self.released.len()));
-        (0..taken.control).for_each(|_| self.control.pop());
-        (0..taken.data).for_each(|_| self.data.pop());
-        self.due.drain(..taken.due.min(self.due.len()));
-        if self.due.is_empty()
-            && let Stage::Firing { last_page: true, .. } = self.timers.stage
-        {
-            self.timers.stage = Stage::Idle;
-        }
-    }
-
-    /// A key that opens has its held records loaded, and its timers asked again.
-    fn absorb_blocked(&mut self, key: bytes::Bytes, blocked: Blocked, now: Timestamp) {
-        if blocked.is_free() {
-            self.blocked.remove(&key);
-            if std::mem::take(&mut self.timers.skipped) {
-                self.timers.note(now);
-            }
-            return;
-        }
-        self.blocked.insert(key.clone(), blocked);
-        let loaded = self.released.iter().any(|held| held.raw.key.as_ref() == Some(&key));
-        if blocked.is_open() && !loaded && !self.draining.contains(&key) {
-            self.draining.push_back(key);
-        }
-    }
-}
-
-/// What the engine remembers, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    pub partitions: usize,
-    pub halted: usize,
-    pub queued_bytes: usize,
-    pub cached_rows: usize,
-    pub unacknowledged: usize,
-    pub held: u64,
-    pub intents_open: usize,
-    pub intents_attention: usize,
-    pub blocked_keys: usize,
 }
 
 fn retry_ms(failures: u32, min: i64, max: i64) -> i64 {

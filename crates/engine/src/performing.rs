@@ -116,7 +116,12 @@ impl OpenIntent {
 
     fn wait(&mut self, policy: &EffectPolicy, now: Timestamp, jitter: u64, code: String) -> Next {
         let wait_ms = backoff_ms(policy, self.attempts, jitter);
-        match self.plan(policy, now, wait_ms) {
+        let planned = match self.run {
+            // Once it has come to looking up, calling again would only add to what is unknown.
+            Run::Calling { mode: Mode::LookUp } => Some(Run::Waiting { at: now.plus_ms(wait_ms), mode: Mode::LookUp }),
+            _ => self.plan(policy, now, wait_ms),
+        };
+        match planned {
             Some(run) => {
                 self.run = run;
                 Next::Wait

@@ -2,6 +2,9 @@
 
 use daybook_sim::{Faults, Outcome, Settings, run};
 
+/// Many more are run by `./dev sim`.
+const SEEDS: u64 = 100;
+
 fn settings(seed: u64, faults: Faults) -> Settings {
     Settings { seed, flows: 60, workers: 3, faults, trace: false }
 }
@@ -35,7 +38,7 @@ fn a_seed_replays_exactly() {
 #[test]
 fn under_every_fault_the_rules_hold() {
     let mut faults = daybook_sim::Tally::default();
-    for seed in 0..300 {
+    for seed in 0..SEEDS {
         let outcome = run(&settings(seed, Faults::usual()));
         check(&outcome);
         faults.add(&outcome.tally);

@@ -1,0 +1,162 @@
+//! What happens to partitions outside of batches: assignment, records, deliveries, answers.
+
+use super::*;
+
+impl Engine {
+    pub(super) fn assigned(&mut self, number: u16, actions: &mut Vec<Action>) {
+        self.partitions.insert(number, Partition::claiming(number));
+        actions.push(Action::Claim { partition: number });
+    }
+
+    pub(super) fn revoked(&mut self, number: u16, actions: &mut Vec<Action>) {
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            actions.push(Action::Released { partition: number });
+            return;
+        };
+        actions.push(Action::Forget { partition: number });
+        match partition.phase {
+            Phase::Live => partition.phase = Phase::Leaving,
+            Phase::Leaving => {}
+            Phase::Claiming { .. } | Phase::Halted => {
+                self.partitions.remove(&number);
+                actions.push(Action::Released { partition: number });
+            }
+        }
+    }
+
+    pub(super) fn lost(&mut self, number: u16, actions: &mut Vec<Action>) {
+        if self.partitions.remove(&number).is_some() {
+            actions.push(Action::Forget { partition: number });
+        }
+    }
+
+    pub(super) fn claimed(&mut self, claimed: Claimed, now: Timestamp, actions: &mut Vec<Action>) {
+        let number = claimed.partition;
+        let (token, attempt) = (self.next_number(), self.next_number());
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        if !matches!(partition.phase, Phase::Claiming { .. }) {
+            return;
+        }
+        let policy = self.leaf.spec().effects.as_ref();
+        match Memory::claimed(claimed, attempt, &self.limits, policy, now) {
+            Ok((memory, unpublished)) => {
+                let (data, control) = (memory.next_data, memory.next_control);
+                *partition = Partition { number, phase: Phase::Live, token, memory };
+                if !unpublished.is_empty() {
+                    self.counters.republished += unpublished.len() as u64;
+                    actions.push(Action::Publish { partition: number, attempt, messages: unpublished });
+                }
+                actions.push(Action::Fetch { partition: number, token, data, control });
+            }
+            Err(_) => {
+                partition.phase = Phase::Halted;
+                actions.push(Action::Alarm(Alarm::Corrupt { partition: number }));
+            }
+        }
+    }
+
+    pub(super) fn claim_failed(&mut self, number: u16, now: Timestamp) {
+        let (min, max) = (self.limits.retry_min_ms, self.limits.retry_max_ms);
+        if let Some(partition) = self.partitions.get_mut(&number)
+            && let Phase::Claiming { retry_at, attempts } = &mut partition.phase
+        {
+            *attempts += 1;
+            *retry_at = Some(now.plus_ms(retry_ms(*attempts, min, max)));
+        }
+    }
+
+    pub(super) fn fetched(&mut self, number: u16, token: u64, records: Vec<Record>, actions: &mut Vec<Action>) {
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        if partition.token != token || !partition.is_live() {
+            return;
+        }
+        for record in records {
+            let (stream, found) = (record.stream, record.offset);
+            let queue = partition.memory.queue(stream);
+            if let Err(expected) = queue.push(record) {
+                partition.phase = Phase::Halted;
+                actions.push(Action::Forget { partition: number });
+                actions.push(Action::Alarm(Alarm::OffsetJump { partition: number, stream, expected, found }));
+                return;
+            }
+            if queue.bytes > self.limits.queue_bytes_max && !queue.paused {
+                queue.paused = true;
+                actions.push(Action::Pause { partition: number, stream });
+            }
+        }
+    }
+
+    /// Answers whether nothing else can follow from it.
+    pub(super) fn delivered(
+        &mut self,
+        number: u16,
+        attempt: u64,
+        seq: u64,
+        ok: bool,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return true;
+        };
+        let publisher = &mut partition.memory.publisher;
+        let was_full = publisher.unacknowledged() >= self.limits.unacknowledged_max;
+        match publisher.delivered(attempt, seq, ok, now, self.limits.retry_min_ms) {
+            Delivery::Noted => !was_full && partition.phase != Phase::Leaving,
+            Delivery::Stale => true,
+            Delivery::GoBack => {
+                self.counters.deliveries_failed += 1;
+                actions.push(Action::Alarm(Alarm::DeliveryFailed { partition: number, seq }));
+                false
+            }
+        }
+    }
+
+    pub(super) fn performed(
+        &mut self,
+        number: u16,
+        token: u64,
+        intent_id: uuid::Uuid,
+        outcome: Performed,
+        now: Timestamp,
+    ) {
+        self.calling = self.calling.saturating_sub(1);
+        let Some(policy) = self.leaf.spec().effects.clone() else {
+            return;
+        };
+        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token) else {
+            return;
+        };
+        let memory = &mut partition.memory;
+        let Some(open) = memory.intents.get_mut(&intent_id) else {
+            self.counters.effects_late += 1;
+            return;
+        };
+        let jitter = intent_id.as_u64_pair().1.wrapping_add(u64::from(open.intent.attempts).wrapping_mul(0x9e37_79b9));
+        let what = match open.performed(outcome, &policy, now, jitter) {
+            Next::Wait => {
+                self.counters.effects_retried += 1;
+                if let Run::Waiting { at, .. } = open.run {
+                    memory.schedule.insert((at, intent_id));
+                }
+                return;
+            }
+            Next::Answered(answer) => Told::Conclusion(Conclusion::Answered(answer)),
+            Next::GaveUp { code } => Told::Conclusion(Conclusion::GaveUp { code }),
+            Next::Attention { code } => Told::Attention { code },
+        };
+        memory.answers.push_back(Answer { intent_id, what });
+    }
+
+    pub(super) fn ends(&mut self, number: u16, token: u64, data: i64, control: i64) {
+        if let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token)
+            && let Stage::Asked { until } = partition.memory.timers.stage
+        {
+            partition.memory.timers.stage = Stage::Barrier { until, data, control };
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What a batch makes of one partition, before it is committed.
+
+use super::*;
+
+/// What the batch makes of one partition; the engine takes it over after the commit.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) number: u16,
+    pub(crate) version: i64,
+    pub(crate) next_data: i64,
+    pub(crate) next_control: i64,
+    pub(crate) out_seq: u64,
+    pub(crate) published: u64,
+    pub(crate) held_next: u64,
+    pub(crate) held: u64,
+    pub(crate) marks: Option<Marks>,
+    pub(crate) last_numbers: Option<LastNumbers>,
+    /// Keys whose state of being blocked changed.
+    pub(crate) blocked: HashMap<Bytes, Blocked>,
+    pub(crate) rows: HashMap<RowKey, Option<Row>>,
+    pub(crate) messages: Vec<Outgoing>,
+    pub(crate) intents_new: Vec<Intent>,
+    pub(crate) intents_attention: Vec<Intent>,
+    pub(crate) intents_gone: Vec<Uuid>,
+    /// Inputs taken from the queues: answers, released, control, due, data.
+    pub(crate) taken: Taken,
+    /// A due row was passed over because its key is blocked, or could not be fired.
+    pub(crate) due_skipped: bool,
+    pub(crate) due_failed: bool,
+    pub(super) incarnation: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) answers: usize,
+    pub(crate) released: usize,
+    pub(crate) control: usize,
+    pub(crate) due: usize,
+    pub(crate) data: usize,
+}
+
+impl Work {
+    pub(super) fn new(number: u16, memory: &Memory) -> Self {
+        Self {
+            number,
+            version: memory.version,
+            next_data: memory.next_data,
+            next_control: memory.next_control,
+            out_seq: memory.out_seq,
+            published: memory.publisher.published(),
+            held_next: memory.held_next,
+            held: memory.held,
+            marks: None,
+            last_numbers: None,
+            blocked: HashMap::new(),
+            rows: HashMap::new(),
+            messages: Vec::new(),
+            intents_new: Vec::new(),
+            intents_attention: Vec::new(),
+            intents_gone: Vec::new(),
+            taken: Taken::default(),
+            due_skipped: false,
+            due_failed: false,
+            incarnation: memory.incarnation,
+        }
+    }
+
+    pub(super) fn commit(&self) -> PartitionCommit {
+        PartitionCommit {
+            partition: self.number,
+            version: self.version,
+            next_data: self.next_data,
+            next_control: self.next_control,
+            out_seq: self.out_seq,
+            published_seq: self.published,
+            held_next: self.held_next,
+            marks: self.marks.as_ref().map(Marks::encode),
+            last_numbers: self.last_numbers.as_ref().map(LastNumbers::encode),
+        }
+    }
+
+    /// Why the key's records wait, at this point of the batch; `None` if they don't.
+    pub(super) fn blocked_of(&self, partition: &Partition, key: &Bytes) -> Option<Blocked> {
+        let blocked = self.blocked.get(key).or_else(|| partition.memory.blocked.get(key)).copied();
+        blocked.filter(|blocked| !blocked.is_free())
+    }
+
+    pub(super) fn change_blocked(&mut self, partition: &Partition, key: &Bytes, change: impl FnOnce(&mut Blocked)) {
+        let mut blocked = self.blocked_of(partition, key).unwrap_or_default();
+        change(&mut blocked);
+        self.blocked.insert(key.clone(), blocked);
+    }
+}
