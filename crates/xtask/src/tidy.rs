@@ -1,6 +1,8 @@
 //! `cargo x tidy`: the rules of the workspace that a machine can check. It tells every breach
 //! that it finds, each with what to do about it.
 
+mod bans;
+mod codes;
 mod layers;
 mod sources;
 

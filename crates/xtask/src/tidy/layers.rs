@@ -51,7 +51,16 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("daybook-saga", &["daybook-engine", "daybook-events"]),
     (
         "daybook-facade",
-        &["daybook-engine", "daybook-events", "daybook-log", "daybook-service", "daybook-store", "daybook-vault"],
+        // It mounts the read routes that projections declare, in the words of the consumer kit.
+        &[
+            "daybook-consumer",
+            "daybook-engine",
+            "daybook-events",
+            "daybook-log",
+            "daybook-service",
+            "daybook-store",
+            "daybook-vault",
+        ],
     ),
     ("daybook-stack", &[]),
     ("daybook-sandbox", &[]),
@@ -69,8 +78,8 @@ const LEAVES: [(&str, &[&str]); 3] = [
 /// Stand above everything: the binary, the simulator and the end-to-end tests.
 const ABOVE_ALL: [&str; 3] = ["daybook", "daybook-sim", "e2e"];
 
-/// What any crate's tests may use.
-const FOR_TESTS: [&str; 2] = ["daybook-sim", "daybook-stack"];
+/// What any crate's tests may use: the simulator, real servers, the payment provider.
+const FOR_TESTS: [&str; 3] = ["daybook-sandbox", "daybook-sim", "daybook-stack"];
 
 /// Libraries that one crate has to itself.
 const SOLE_USERS: [(&str, &str); 2] = [("rdkafka", "daybook-log"), ("sqlx", "daybook-store")];

@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use super::bans::Bans;
+use super::codes::Codes;
 use super::layers::Package;
 use crate::schema::{files, folders};
 
@@ -19,39 +21,31 @@ const LONGER_BECAUSE: &str = "// Longer than 500 lines because ";
 /// Folders at the top that have a README of their own.
 const TOP: [&str; 8] = ["schemas", "crates", "consumers", "sagas", "producers", "tests", "deploy", "docs"];
 
-/// Text that may not stand in a source file, unless in one of the folders named.
-struct Ban {
-    text: &'static str,
-    except: &'static [&'static str],
-    reason: &'static str,
-}
+/// Switches a rule off without a word; `expect` with a reason says why, and is told when it is needed no more.
+const ALLOWANCE: &str = "[allow(";
 
-const BANS: [Ban; 2] = [
-    Ban { text: "[allow(", except: &[], reason: "use expect(lint, reason = \"…\") instead" },
-    Ban {
-        text: "env::var",
-        except: &["crates/service", "crates/stack", "tests"],
-        reason: "only daybook-service reads the environment",
-    },
-];
-
-/// Every breach in sources and READMEs.
+/// Every breach in sources, READMEs and pages.
 pub fn check(root: &Path, packages: &[Package]) -> Result<Vec<String>> {
     let mut breaches = missing_readmes(root, packages);
+    let bans = Bans::read(root)?;
+    let mut codes = Codes::default();
     let mut sources = Vec::new();
     for package in packages {
         rust_files(package.folder(), &mut sources)?;
     }
-    let own = Path::new(file!()).file_name();
+    // The rules themselves have to name what they are about.
+    let rules = Path::new(file!()).parent().context("this file is in a folder")?;
     for path in &sources {
         let shown = path.strip_prefix(root).unwrap_or(path);
         let text = fs::read_to_string(path).with_context(|| shown.display().to_string())?;
-        // This file has to name what it bans.
-        if path.file_name() != own {
-            breaches.extend(banned(shown, &text));
+        if !shown.starts_with(rules) {
+            breaches.extend(allowances(shown, &text));
+            breaches.extend(bans.check(shown, &text));
+            codes.read(shown, &text);
         }
         breaches.extend(too_long(shown, &text));
     }
+    breaches.extend(codes.check(root)?);
     breaches.extend(unformatted(root, &sources)?);
     Ok(breaches)
 }
@@ -75,16 +69,11 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn banned(path: &Path, text: &str) -> Vec<String> {
+fn allowances(path: &Path, text: &str) -> Vec<String> {
     let lines = text.lines().enumerate();
-    lines
-        .flat_map(|(index, line)| {
-            let code = line.split("//").next().unwrap_or_default();
-            BANS.iter()
-                .filter(move |ban| code.contains(ban.text))
-                .filter(|ban| !ban.except.iter().any(|folder| path.starts_with(folder)))
-                .map(move |ban| format!("{}:{}: {}", path.display(), index + 1, ban.reason))
-        })
+    let allowing = lines.filter(|(_, line)| line.split("//").next().is_some_and(|code| code.contains(ALLOWANCE)));
+    allowing
+        .map(|(index, _)| format!("{}:{}: use expect(lint, reason = \"…\") instead", path.display(), index + 1))
         .collect()
 }
 
@@ -117,8 +106,12 @@ fn unformatted(root: &Path, sources: &[PathBuf]) -> Result<Vec<String>> {
     Ok(breaches)
 }
 
+/// The path from the top; the top itself is called so.
 fn relative(root: &Path, path: &Path) -> String {
-    path.strip_prefix(root).unwrap_or(path).display().to_string()
+    match path.strip_prefix(root).unwrap_or(path) {
+        top if top.as_os_str().is_empty() => "the top".to_owned(),
+        below => below.display().to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -126,11 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_banned_is_told_with_its_line_and_comments_are_not() {
-        let text = "fn a() {}\n// env::var\nlet x = std::env::var(\"X\");\n";
-        let breaches = banned(Path::new("crates/engine/src/a.rs"), text);
-        assert_eq!(breaches, ["crates/engine/src/a.rs:3: only daybook-service reads the environment"]);
-        assert!(banned(Path::new("crates/service/src/a.rs"), text).is_empty());
+    fn an_allowance_is_told_with_its_line() {
+        let text = "fn a() {}\n// #[allow(x)]\n#[allow(dead_code)]\nfn b() {}\n";
+        let breaches = allowances(Path::new("a.rs"), text);
+        assert_eq!(breaches, ["a.rs:3: use expect(lint, reason = \"…\") instead"]);
     }
 
     #[test]
