@@ -124,6 +124,10 @@ pub async fn serve(config: Config) -> Result<Running, Error> {
 ///
 /// # Errors
 /// As for [`serve`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own: it needs neither a clock nor tasks of the platform's"
+)]
 pub async fn serve_at(config: Config, clock: Arc<dyn Clock>) -> Result<Running, Error> {
     check(&config)?;
     let client = webhooks::client()?;

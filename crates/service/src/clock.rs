@@ -24,6 +24,7 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one home of the wall clock")]
     fn wall(&self) -> SystemTime {
         SystemTime::now()
     }

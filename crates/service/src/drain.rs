@@ -72,6 +72,7 @@ impl Drain {
     ///
     /// # Errors
     /// When the handlers can't be installed.
+    #[expect(clippy::disallowed_methods, reason = "signals are heard beside all tasks, and the second one ends them")]
     pub fn on_signals(&self) -> std::io::Result<()> {
         let terminate = received(signal(SignalKind::terminate())?);
         let interrupt = received(signal(SignalKind::interrupt())?);

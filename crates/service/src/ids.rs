@@ -4,11 +4,13 @@
 use uuid::Uuid;
 
 /// An id that nobody can guess: UUIDv4, 122 random bits.
+#[expect(clippy::disallowed_methods, reason = "the one home of random ids")]
 pub fn random() -> Uuid {
     Uuid::new_v4()
 }
 
 /// An id that sorts by time of making, which keeps database indexes dense: UUIDv7. It tells that time to whoever sees it.
+#[expect(clippy::disallowed_methods, reason = "the one home of random ids")]
 pub fn time_ordered() -> Uuid {
     Uuid::now_v7()
 }

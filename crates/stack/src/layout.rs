@@ -189,6 +189,7 @@ fn tail(path: &Path) -> io::Result<String> {
 }
 
 /// `$XDG_CACHE_HOME/daybook`, else `~/.cache/daybook`, else a folder in the temporary folder named after the account.
+#[expect(clippy::disallowed_methods, reason = "the place of caches is told by the environment")]
 fn usual_cache() -> PathBuf {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache"))).map_or_else(

@@ -19,6 +19,7 @@ impl Stack {
     ///
     /// # Errors
     /// As [`Stack::start`].
+    #[expect(clippy::disallowed_methods, reason = "tests are told of a running stack by the environment")]
     pub fn shared_for_tests(servers: &[Server]) -> Result<Urls> {
         if let Some(root) = env::var_os(SHARED_ROOT) {
             let layout = Layout::new(Path::new(&root))?;

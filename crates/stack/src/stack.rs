@@ -457,6 +457,7 @@ impl Drop for Stack {
 }
 
 /// The program itself if it has a folder, else the first of that name in PATH.
+#[expect(clippy::disallowed_methods, reason = "this is how programs are found")]
 fn find_program(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return program.is_file().then(|| program.to_owned());
