@@ -14,6 +14,8 @@ use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span, warn};
 
+use crate::Observer;
+
 /// How long a question to the brokers waits before it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -76,7 +78,13 @@ async fn know_schema(registry: &Registry, raw: &RawRecord) {
     }
 }
 
-pub(crate) async fn commit(part: &'static str, store: Arc<PartStore>, ticket: u64, commit: Commit) -> Done {
+pub(crate) async fn commit(
+    part: &'static str,
+    store: Arc<PartStore>,
+    ticket: u64,
+    commit: Commit,
+    observer: Option<Arc<dyn Observer>>,
+) -> Done {
     let span = info_span!(
         "batch",
         part,
@@ -90,6 +98,9 @@ pub(crate) async fn commit(part: &'static str, store: Arc<PartStore>, ticket: u6
     let result = store.commit(&commit).instrument(span).await;
     if let Err(failed @ (CommitError::Retry { .. } | CommitError::Data { .. })) = &result {
         warn!(part, ?failed, "a batch was not stored");
+    }
+    if let (Ok(_), Some(observer)) = (&result, observer) {
+        observer.committed(&commit);
     }
     Done::Committed { ticket, result: result.map(|stored| stored.at), nexts, took: begun.elapsed() }
 }

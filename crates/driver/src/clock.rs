@@ -18,13 +18,13 @@ pub(crate) struct DatabaseClock {
 }
 
 impl DatabaseClock {
-    pub fn new() -> Self {
-        Self { told: Timestamp(0), told_at: Instant::now(), shown: Timestamp(0) }
+    pub fn new(at: Instant) -> Self {
+        Self { told: Timestamp(0), told_at: at, shown: Timestamp(0) }
     }
 
     /// The database has answered.
-    pub fn told(&mut self, time: Timestamp) {
-        self.told_at = Instant::now();
+    pub fn told(&mut self, time: Timestamp, at: Instant) {
+        self.told_at = at;
         self.told = time;
         if self.shown.ms_since(time) > BELIEVED_MS {
             tracing::warn!(behind_ms = self.shown.ms_since(time), "the database's clock was set back");
@@ -33,16 +33,16 @@ impl DatabaseClock {
     }
 
     /// Never goes back but for a clock that was set back.
-    pub fn now(&mut self) -> Timestamp {
-        let since = i64::try_from(self.told_at.elapsed().as_micros()).unwrap_or(i64::MAX);
+    pub fn now(&mut self, at: Instant) -> Timestamp {
+        let since = i64::try_from(at.duration_since(self.told_at).as_micros()).unwrap_or(i64::MAX);
         self.shown = self.shown.max(Timestamp(self.told.micros().saturating_add(since)));
         self.shown
     }
 
     /// When it will show this time; now if it is past.
-    pub fn instant_of(&mut self, time: Timestamp) -> Instant {
-        let wait = time.micros().saturating_sub(self.now().micros());
-        Instant::now() + Duration::from_micros(u64::try_from(wait).unwrap_or(0)).min(FAR)
+    pub fn instant_of(&mut self, time: Timestamp, at: Instant) -> Instant {
+        let wait = time.micros().saturating_sub(self.now(at).micros());
+        at + Duration::from_micros(u64::try_from(wait).unwrap_or(0)).min(FAR)
     }
 }
 
@@ -53,27 +53,30 @@ const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn time_goes_on_between_answers_and_small_steps_back_only_stop_it() {
-        let mut clock = DatabaseClock::new();
-        clock.told(Timestamp::from_millis(10_000));
-        tokio::time::advance(Duration::from_millis(50)).await;
-        assert_eq!(clock.now(), Timestamp::from_millis(10_050));
-        clock.told(Timestamp::from_millis(10_040));
-        assert_eq!(clock.now(), Timestamp::from_millis(10_050));
-        tokio::time::advance(Duration::from_millis(30)).await;
-        assert_eq!(clock.now(), Timestamp::from_millis(10_070));
-        clock.told(Timestamp::from_millis(5_000));
-        assert_eq!(clock.now(), Timestamp::from_millis(5_000));
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_time_is_waited_for_by_the_monotonic_clock() {
-        let mut clock = DatabaseClock::new();
-        clock.told(Timestamp::from_millis(1_000));
+    #[test]
+    fn time_goes_on_between_answers_and_small_steps_back_only_stop_it() {
         let begun = Instant::now();
-        assert_eq!(clock.instant_of(Timestamp::from_millis(1_250)) - begun, Duration::from_millis(250));
-        assert_eq!(clock.instant_of(Timestamp::from_millis(400)), begun);
-        assert_eq!(clock.instant_of(Timestamp(i64::MAX)) - begun, FAR);
+        let mut clock = DatabaseClock::new(begun);
+        clock.told(Timestamp::from_millis(10_000), begun);
+        assert_eq!(clock.now(begun + ms(50)), Timestamp::from_millis(10_050));
+        clock.told(Timestamp::from_millis(10_040), begun + ms(50));
+        assert_eq!(clock.now(begun + ms(50)), Timestamp::from_millis(10_050));
+        assert_eq!(clock.now(begun + ms(80)), Timestamp::from_millis(10_070));
+        clock.told(Timestamp::from_millis(5_000), begun + ms(80));
+        assert_eq!(clock.now(begun + ms(80)), Timestamp::from_millis(5_000));
+    }
+
+    #[test]
+    fn a_time_is_waited_for_by_the_monotonic_clock() {
+        let begun = Instant::now();
+        let mut clock = DatabaseClock::new(begun);
+        clock.told(Timestamp::from_millis(1_000), begun);
+        assert_eq!(clock.instant_of(Timestamp::from_millis(1_250), begun), begun + ms(250));
+        assert_eq!(clock.instant_of(Timestamp::from_millis(400), begun), begun);
+        assert_eq!(clock.instant_of(Timestamp(i64::MAX), begun), begun + FAR);
     }
 }

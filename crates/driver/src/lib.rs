@@ -6,9 +6,11 @@ mod carry;
 mod clock;
 mod error;
 mod metrics;
+mod observer;
 mod part;
 mod prepare;
 mod runner;
 
 pub use error::Error;
+pub use observer::Observer;
 pub use part::{Options, Part, Surroundings, run_part};

@@ -7,10 +7,10 @@ use daybook_log::Log;
 use daybook_service::{Drain, Metrics};
 use daybook_store::{StartFrom, Store};
 
-use crate::Error;
 use crate::metrics::PartMetrics;
 use crate::prepare::{Prepared, prepare};
 use crate::runner::{Runner, With};
+use crate::{Error, Observer};
 
 /// A part of a leaf.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Options {
     pub limits: Limits,
     /// Where a part begins that has no rows yet while its topics have records.
     pub from: Option<StartFrom>,
+    /// Hears of what the part does.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// What all parts of a process share.
@@ -56,7 +58,10 @@ pub async fn run_part(part: Part, options: Options, around: Surroundings) -> Res
     let publisher = log.publisher(spec.name);
     let schemas = Arc::clone(log.registry());
     let engine = Engine::new(Arc::clone(&part.leaf), schemas, options.limits);
-    let with = With { spec, performer: part.performer, log, store: Arc::new(store), book };
+    let with = With { spec, performer: part.performer, log, store: Arc::new(store), book, observer: options.observer };
     tracing::info!(part = with.spec.name, "a part runs");
+    if let Some(observer) = &with.observer {
+        observer.started();
+    }
     Runner::new(engine, fetcher, publisher, metrics, with).run(&drain).await
 }

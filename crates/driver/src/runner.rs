@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::carry::{self, Done};
 use crate::clock::DatabaseClock;
 use crate::metrics::PartMetrics;
-use crate::{Error, alarm, behind};
+use crate::{Error, Observer, alarm, behind};
 
 /// How long a revoked partition may take to be let go; afterwards it is as good as lost.
 const REVOKE_LIMIT: Duration = Duration::from_secs(10);
@@ -39,6 +39,7 @@ pub(crate) struct With {
     pub store: Arc<PartStore>,
     /// Highest numbers found in the book at the start.
     pub book: HashMap<u16, Witness>,
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// One part, run by one task.
@@ -81,7 +82,7 @@ impl Runner {
             metrics,
             control: Arc::from(with.spec.control.as_str()),
             with,
-            clock: DatabaseClock::new(),
+            clock: DatabaseClock::new(now),
             work: FuturesUnordered::new(),
             owned: HashSet::new(),
             leaving: HashMap::new(),
@@ -147,7 +148,10 @@ impl Runner {
 
     /// When something is to be done at the latest.
     fn wake_at(&mut self) -> Instant {
-        let engine = self.engine.wake_at().map(|time| self.clock.instant_of(time).max(self.ticked_at + TICK_MIN));
+        let engine = self
+            .engine
+            .wake_at()
+            .map(|time| self.clock.instant_of(time, Instant::now()).max(self.ticked_at + TICK_MIN));
         let leaving = self.leaving.values().min().copied();
         let stood_down = self.stood_down.values().min().copied();
         [engine, leaving, stood_down].into_iter().flatten().fold(self.figures_at, Instant::min)
@@ -256,7 +260,7 @@ impl Runner {
         match done {
             Done::Claimed { partition, claimed: None } => self.tell(Event::ClaimFailed { partition }),
             Done::Claimed { partition, claimed: Some((claimed, at, witness)) } => {
-                self.clock.told(at);
+                self.clock.told(at, Instant::now());
                 let published = witness.max(self.with.book.get(&partition).copied());
                 behind::check(self.with.spec.name, &claimed, published)?;
                 self.applied.insert(partition, claimed.next_data);
@@ -264,14 +268,14 @@ impl Runner {
             }
             Done::Loaded { ticket, result } => {
                 let result = result.map(|(loaded, at)| {
-                    self.clock.told(at);
+                    self.clock.told(at, Instant::now());
                     loaded
                 });
                 self.tell(Event::Loaded { ticket, result })
             }
             Done::Committed { ticket, result, nexts, took } => {
                 let result = result.map(|at| {
-                    self.clock.told(at);
+                    self.clock.told(at, Instant::now());
                     self.metrics.committed(took, &nexts, at);
                     self.applied.extend(nexts);
                 });
@@ -288,7 +292,7 @@ impl Runner {
 
     fn tell(&mut self, event: Event) -> Result<(), Error> {
         let mut actions = Vec::new();
-        self.engine.on(event, self.clock.now(), &mut actions);
+        self.engine.on(event, self.clock.now(Instant::now()), &mut actions);
         actions.into_iter().try_for_each(|action| self.carry_out(action))
     }
 
@@ -313,7 +317,7 @@ impl Runner {
                 self.work.push(carry::load(store, registry, ticket, load).boxed());
             }
             Action::Commit { ticket, commit } => {
-                self.work.push(carry::commit(part, store, ticket, *commit).boxed());
+                self.work.push(carry::commit(part, store, ticket, *commit, self.with.observer.clone()).boxed());
             }
             Action::Publish { partition, attempt, messages } => self.publisher.publish(partition, attempt, messages),
             Action::Witness { partition, next_data, incarnation, out_seq } => {

@@ -18,6 +18,8 @@ use crate::{Difference, Error, Refusal, Settings, TopicPlan};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker may take to create topics.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often brokers are asked whether they know a new topic.
+const KNOWN_POLL: Duration = Duration::from_millis(20);
 /// Copies that must have a record before it is acknowledged, where there are at least three.
 const IN_SYNC_MIN: &str = "2";
 const REPLICATION_FOR_IN_SYNC_MIN: u16 = 3;
@@ -154,6 +156,17 @@ impl Admin {
                     return Err(Refusal::TopicRefused { topic, reason: code.to_string() }.into());
                 }
             }
+        }
+        let names: Vec<String> = wanted.iter().map(|planned| planned.name.clone()).collect();
+        tokio::time::timeout(CREATE_TIMEOUT, self.until_known(&names))
+            .await
+            .map_err(|_| Error::Late("are the new topics known"))?
+    }
+
+    /// The controller answers before all brokers know.
+    async fn until_known(&self, names: &[String]) -> Result<(), Error> {
+        while self.describe(names).await?.len() < names.len() {
+            tokio::time::sleep(KNOWN_POLL).await;
         }
         Ok(())
     }

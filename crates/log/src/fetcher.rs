@@ -29,6 +29,8 @@ const DRAIN_RECORDS_MAX: usize = 2_000;
 const DRAIN_BYTES_MAX: usize = 1 << 20;
 /// Group offsets are for lag tools and the witness: once a second is enough.
 const WITNESS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long leaving the group may take.
+const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the brokers may take to answer what the group has committed.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -319,12 +321,16 @@ impl Fetcher {
 
     /// Commits the last offsets and leaves the group (a static member stays in it until its session ends).
     pub async fn close(mut self) {
+        let group = self.group.clone();
         let closed = tokio::task::spawn_blocking(move || {
             self.commit_witnesses(CommitMode::Sync);
             drop(self);
         });
-        if closed.await.is_err() {
-            warn!("a group was not left: the process ends");
+        match tokio::time::timeout(LEAVE_LIMIT, closed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                warn!(group, "the group was not left in time; its members wait for the session to end")
+            }
         }
     }
 
@@ -551,12 +557,7 @@ impl Fetcher {
 impl Drop for Fetcher {
     /// Leaves the group, which blocks until the broker knows (see [`Fetcher::close`]).
     fn drop(&mut self) {
-        self.consumer.context().close();
-        self.lanes.clear();
-        // librdkafka closes a consumer only when nothing is assigned any more.
-        if let Err(failed) = self.answer_revocation() {
-            warn!(group = self.group, %failed, "partitions could not be let go");
-        }
+        self.consumer.context().leave(&*self.consumer, !self.revoking.is_empty());
     }
 }
 

@@ -1,8 +1,7 @@
 //! What the consumer group does with a part's partitions.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -28,24 +27,53 @@ pub(crate) enum Change {
 /// Notes the changes; the fetcher takes them from here. Called while polling.
 #[derive(Default)]
 pub(crate) struct Membership {
-    changes: Mutex<VecDeque<Change>>,
+    state: Mutex<State>,
     /// Wakes the fetcher: a rebalance is served inside a poll that goes on waiting for records.
     pub noted: Notify,
-    closing: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Phase,
+    changes: VecDeque<Change>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Member,
+    Leaving,
+    Left,
 }
 
 impl Membership {
     pub fn take(&self) -> Option<Change> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.state().changes.pop_front()
     }
 
-    /// From now on a revocation is answered at once: the engine has let go of everything.
-    pub fn close(&self) {
-        self.closing.store(true, Ordering::Release);
+    /// From now on revocations are answered here, at once. `unanswered`: one was taken and not answered.
+    ///
+    /// A revocation must be answered exactly once. An answer to one that nobody waits for any more never returns if
+    /// librdkafka has ended its part of the group meanwhile. So one that was told is answered now; one that was not is when it
+    /// is; and after a fatal error, when librdkafka lets go by itself, none is after this.
+    pub fn leave(&self, consumer: &impl Consumer<Self>, unanswered: bool) {
+        let has_failed = consumer.client().fatal_error().is_some();
+        let noted = {
+            let mut state = self.state();
+            state.phase = if has_failed { Phase::Left } else { Phase::Leaving };
+            state.changes.drain(..).any(|change| matches!(change, Change::Revoked(_) | Change::Lost(_)))
+        };
+        if has_failed || noted || unanswered {
+            answer(consumer);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, change: Change) {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+        self.state().changes.push_back(change);
         self.noted.notify_one();
     }
 
@@ -54,19 +82,27 @@ impl Membership {
         if let Err(failed) = consumer.incremental_assign(&TopicPartitionList::new()) {
             warn!(%failed, "an assignment could not be answered; the group will repeat it");
         }
-        self.note(Change::Assigned(partitions));
+        // A rebalance that gives nothing new is told as an assignment of nothing.
+        if !partitions.is_empty() {
+            self.note(Change::Assigned(partitions));
+        }
     }
 
-    fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: Vec<u16>) {
-        if self.closing.load(Ordering::Acquire) {
-            if let Err(failed) = consumer.unassign() {
-                warn!(%failed, "the last revocation could not be answered");
-            }
+    fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: Vec<u16>, phase: Phase) {
+        if phase == Phase::Leaving {
+            answer(consumer);
         } else if consumer.assignment_lost() {
             self.note(Change::Lost(partitions));
         } else {
             self.note(Change::Revoked(partitions));
         }
+    }
+}
+
+/// Lets go of everything that is fetched, which also answers a revocation.
+fn answer(consumer: &impl Consumer<Membership>) {
+    if let Err(failed) = consumer.assignment().and_then(|all| consumer.incremental_unassign(&all)) {
+        warn!(%failed, "partitions could not be let go");
     }
 }
 
@@ -83,10 +119,14 @@ impl ClientContext for Membership {
 impl ConsumerContext for Membership {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = list.elements().iter().filter_map(|element| u16::try_from(element.partition()).ok()).collect();
+        let phase = self.state().phase;
+        if phase == Phase::Left {
+            return;
+        }
         if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.assigned(consumer, partitions);
         } else {
-            self.revoked(consumer, partitions);
+            self.revoked(consumer, partitions, phase);
         }
     }
 

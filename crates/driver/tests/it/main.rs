@@ -1,0 +1,6 @@
+//! A part against real servers.
+
+mod counter;
+mod effects;
+mod parts;
+mod support;
