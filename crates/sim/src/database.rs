@@ -116,7 +116,8 @@ impl Tables {
     }
 
     /// # Errors
-    /// `Fenced` when a version differs; nothing is written then.
+    /// `Fenced` when a version differs, `Data` when a text holds a NUL, which Postgres does not store; nothing is
+    /// written then.
     pub fn commit(&mut self, commit: &Commit) -> Result<(), CommitError> {
         let fenced = commit.partitions.iter().filter(|of_commit| {
             self.partitions.get(&of_commit.partition).is_none_or(|row| row.version != of_commit.version)
@@ -124,6 +125,9 @@ impl Tables {
         let fenced: Vec<u16> = fenced.map(|of_commit| of_commit.partition).collect();
         if !fenced.is_empty() {
             return Err(CommitError::Fenced(fenced));
+        }
+        if commit.tables.iter().flat_map(|table| &table.upserts).any(has_nul) {
+            return Err(CommitError::Data { sqlstate: "22P05".to_owned() });
         }
         self.write(commit);
         Ok(())
@@ -189,6 +193,10 @@ impl Tables {
     pub fn next_offsets(&self, number: u16) -> (i64, i64) {
         self.partitions.get(&number).map_or((0, 0), |row| (row.next_data, row.next_control))
     }
+}
+
+fn has_nul(columns: &serde_json::Map<String, serde_json::Value>) -> bool {
+    columns.values().any(|value| value.as_str().is_some_and(|text| text.contains('\0')))
 }
 
 /// The partition that an entity's records are in.

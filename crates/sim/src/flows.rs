@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use daybook_engine::Leaf;
 use daybook_events::{
-    Actor, CourseId, Currency, EnrollLearner, EnrollmentId, Header, Message, Money, OrganizationId, PersonId,
-    PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, WithdrawCourse, WithdrawLearner, encode, frame, key,
+    Actor, CourseId, CoursePublished, Currency, EnrollLearner, EnrollmentId, Header, Message, Money, OrganizationId,
+    PersonId, PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, WithdrawCourse, WithdrawLearner, encode,
+    frame, key,
 };
 use uuid::Uuid;
 
@@ -58,6 +59,7 @@ pub fn plan(world: &mut World, flows: usize) {
         }
         if rng.chance(world.faults.nonsense) {
             nonsense(world, &mut rng, &offers, after_ms);
+            unstorable_event(world, &mut rng, offer, after_ms);
         }
     }
 }
@@ -90,6 +92,29 @@ fn nonsense(world: &mut World, rng: &mut Rng, offers: &[Offer], after_ms: i64) {
     world.publish_after(after_ms, topic.to_owned(), record);
 }
 
+/// An event of nobody's making, whose title Postgres will not store in the catalog.
+fn unstorable_event(world: &mut World, rng: &mut Rng, offer: &Offer, after_ms: i64) {
+    let event = CoursePublished {
+        course_id: CourseId::new(rng.uuid()),
+        organization_id: offer.organization_id,
+        revision: 1,
+        title: "Nul \0".to_owned(),
+        summary: String::new(),
+        price: offer.price,
+        capacity: None,
+        credits_hundredths: 100,
+        credit_type: "cme".to_owned(),
+        refund_days: 0,
+        lessons: Vec::new(),
+        available_from: None,
+        available_until: None,
+    };
+    let mut record = record_of(&event, rng.uuid(), rng.uuid(), rng.uuid(), world.now);
+    record.header = without_reply(record.header);
+    world.tally.count("unstorable");
+    world.publish_after(after_ms, CoursePublished::TOPIC.to_owned(), record);
+}
+
 fn publish_course(world: &mut World, rng: &mut Rng, index: usize, flows: usize) -> Offer {
     let course_id = CourseId::from_u128(1_000 + index as u128);
     let organization_id = OrganizationId::from_u128(10 + index as u128 % 2);
@@ -99,10 +124,22 @@ fn publish_course(world: &mut World, rng: &mut Rng, index: usize, flows: usize) 
         1 => Some(i64::try_from(flows / (2 * COURSES)).unwrap_or(1).max(1)),
         _ => Some(i64::try_from(flows).unwrap_or(1)),
     };
-    let command = PublishCourse {
+    let command = course(course_id, organization_id, format!("Course {index}"), price, capacity);
+    command_from_outside(world, rng, &command, organization_id.uuid(), organization_id.uuid(), 0);
+    Offer { course_id, organization_id, price }
+}
+
+fn course(
+    course_id: CourseId,
+    organization_id: OrganizationId,
+    title: String,
+    price: Money,
+    capacity: Option<i64>,
+) -> PublishCourse {
+    PublishCourse {
         course_id,
         organization_id,
-        title: format!("Course {index}"),
+        title,
         summary: "A course".to_owned(),
         price,
         capacity,
@@ -112,9 +149,7 @@ fn publish_course(world: &mut World, rng: &mut Rng, index: usize, flows: usize) 
         lessons: Vec::new(),
         available_from: None,
         available_until: None,
-    };
-    command_from_outside(world, rng, &command, organization_id.uuid(), organization_id.uuid(), 0);
-    Offer { course_id, organization_id, price }
+    }
 }
 
 fn enroll(world: &mut World, rng: &mut Rng, offer: &Offer, learner_id: PersonId, after_ms: i64) {

@@ -47,3 +47,13 @@ fn under_every_fault_the_rules_hold() {
         assert!(faults.of(fault) > 0, "no {fault} in any seed: {faults}");
     }
 }
+
+#[test]
+fn what_the_database_will_not_store_is_parked_alone() {
+    let outcome = run(&Settings { trace: true, ..settings(3, Faults { nonsense: 200_000, ..Faults::none() }) });
+    check(&outcome);
+    let parked =
+        |code: &str| outcome.trace.iter().filter(|line| line.contains("Parked") && line.contains(code)).count();
+    assert!(parked("not-storable") >= outcome.tally.of("unstorable") as usize, "{:#?}", outcome.trace);
+    assert!(parked("header-missing") > 0 && parked("schema-unknown") > 0, "other nonsense is parked too");
+}
