@@ -1,5 +1,5 @@
 use daybook_engine::{Change, Context, Fault, Incoming, Input, Leaf, Output, PartKind, Rows, Spec, Thread};
-use daybook_events::Timestamp;
+use daybook_events::{Shard, Timestamp};
 use uuid::Uuid;
 
 use crate::faults::{ROW_REFUSED, UNKNOWN_MESSAGE, fault};
@@ -35,16 +35,19 @@ pub struct Meta<'a> {
     pub time: Timestamp,
     /// The command that a reply answers; `None` for what is not a reply.
     pub reply_for: Option<Uuid>,
+    /// Who numbered it, and how: what a shard sends to one key has rising numbers. `None` for what came from outside.
+    pub shard: Option<&'a Shard>,
     pub thread: &'a Thread,
 }
 
 impl<'a> Meta<'a> {
-    pub(crate) fn of(incoming: &Incoming<'_>, cx: &'a Context) -> Self {
+    pub(crate) fn of(incoming: &Incoming<'a>, cx: &'a Context) -> Self {
         Self {
             key: incoming.key,
             message_id: incoming.header.message_id,
             time: incoming.header.time,
             reply_for: incoming.header.reply_for,
+            shard: incoming.header.shard.as_ref(),
             thread: &cx.thread,
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use daybook_engine::{
     Conclusion, Context, Emit, Fault, Incoming, Input, Intent, IntentStatus, Leaf, Output, Row, RowKey, Rows, Thread,
 };
-use daybook_events::{Family, Header, Message, ReplyTo, Schemas, StaticSchemas, Timestamp, Writer};
+use daybook_events::{Family, Header, Message, ReplyTo, Schemas, Shard, StaticSchemas, Timestamp, Writer};
 use uuid::Uuid;
 
 use super::Tables;
@@ -23,6 +23,8 @@ pub struct Bench {
     pub thread: Thread,
     /// Id of the next message; rises by one.
     pub next_id: Uuid,
+    /// Who numbered the next message; nobody otherwise.
+    pub shard: Option<Shard>,
     /// Rows of a projection.
     pub tables: Tables,
     rows: BTreeMap<RowKey, Row>,
@@ -48,6 +50,7 @@ impl Bench {
             now: Timestamp(0),
             thread: Thread::default(),
             next_id: Uuid::from_u128(1),
+            shard: None,
             tables: Tables::default(),
             rows: BTreeMap::new(),
             intents: BTreeMap::new(),
@@ -71,6 +74,15 @@ impl Bench {
     pub fn control<M: Message>(&mut self, key: Uuid, message: &M) -> Result<Handled, Fault> {
         let header = Header { reply_for: Some(Uuid::from_u128(0xa5c)), ..self.header() };
         self.raw(key, M::FULL_NAME, &encode(message), header, true)
+    }
+
+    /// Sends a message to the part's topic as the reply to this command, under the key that was asked for.
+    ///
+    /// # Errors
+    /// The fault under which it would be parked.
+    pub fn reply<M: Message>(&mut self, key: Uuid, reply_for: Uuid, message: &M) -> Result<Handled, Fault> {
+        let header = Header { reply_for: Some(reply_for), ..self.header() };
+        self.raw(key, M::FULL_NAME, &encode(message), header, false)
     }
 
     /// Sends whatever bytes as a record of this type.
@@ -141,7 +153,7 @@ impl Bench {
     fn header(&self) -> Header {
         Header {
             message_id: self.next_id,
-            shard: None,
+            shard: self.shard.clone(),
             correlation_id: self.next_id,
             causation_id: None,
             time: self.now,

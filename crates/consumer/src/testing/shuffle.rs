@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use daybook_events::{Family, Timestamp};
+use daybook_events::{Family, Shard, Timestamp};
 use uuid::Uuid;
 
 use super::{Bench, Tables};
@@ -19,7 +19,7 @@ where
     P::Event: Family,
 {
     let part = Part::projection::<P>();
-    // Time and id belong to an event, however it is delivered.
+    // Time, id and number belong to an event, however it is delivered.
     let numbered: Vec<_> = (1_i64..).zip(events).collect();
     let in_order = project(&part, &numbered);
     for seed in 0..SHUFFLES {
@@ -38,9 +38,14 @@ fn project<E: Family>(part: &Part, events: &[(i64, E)]) -> Tables {
     for (number, event) in events {
         bench.now = Timestamp::from_millis(*number);
         bench.next_id = Uuid::from_u128(u128::from(number.unsigned_abs()));
+        bench.shard = Some(numbered(number.unsigned_abs()));
         bench.family(event).unwrap_or_else(|fault| panic!("{}: {fault:?}", event.name()));
     }
     bench.tables
+}
+
+fn numbered(seq: u64) -> Shard {
+    Shard { instance: "shuffled".into(), partition: 0, incarnation: 1, seq, prev: seq - 1 }
 }
 
 /// Takes the next event of a key drawn at random, until none is left.
