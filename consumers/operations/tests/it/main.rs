@@ -1,0 +1,4 @@
+//! What the rows come to.
+
+mod outcomes;
+mod steps;
