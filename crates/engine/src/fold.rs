@@ -32,6 +32,7 @@ use crate::{
 };
 
 use outgoing::encoded;
+use work::settle;
 pub(crate) use work::{Taken, Work};
 
 /// The outcome of folding a batch.
@@ -475,22 +476,6 @@ impl<'a> Folder<'a> {
         settle(&mut commit);
         Folded { commit, works: self.works.into_values().collect(), alarms: self.alarms, counters: self.counters }
     }
-}
-
-/// What was put and taken away within one batch was never there; what was put twice is as it was put last.
-fn settle(commit: &mut Commit) {
-    let Commit { held_put, held_gone, parked_put, parked_gone, intents_put, intents_gone, .. } = commit;
-    held_put.retain(|held| !held_gone.contains(&(held.partition, held.number)));
-    let mut latest = HashMap::new();
-    for (place, parked) in parked_put.iter().enumerate() {
-        latest.insert(parked.id, place);
-    }
-    let mut place = 0;
-    parked_put.retain(|parked| {
-        place += 1;
-        latest[&parked.id] == place - 1 && !parked_gone.contains(&parked.id)
-    });
-    intents_put.retain(|intent| !intents_gone.contains(&intent.id));
 }
 
 fn raw_key_of(entity: Uuid) -> Bytes {

@@ -2,6 +2,7 @@
 
 mod group;
 mod outer;
+mod queue;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -20,6 +21,8 @@ use crate::faults::{Faults, Tally};
 use crate::outside::{Answering, Outside};
 use crate::rng::Rng;
 use crate::worker::{Life, Reading, Worker, index};
+
+use queue::{Fate, Scheduled};
 
 /// How long the group waits for a silent member, in ms.
 const SESSION_TIMEOUT_MS: i64 = 6_000;
@@ -129,38 +132,6 @@ enum Happening {
         part: usize,
         partition: u16,
     },
-}
-
-/// What becomes of a commit on its way to the database and back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Well,
-    Refused,
-    UnknownDone,
-    UnknownLost,
-}
-
-struct Scheduled {
-    at: Timestamp,
-    number: u64,
-    what: Happening,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }
 
 /// Who reads a partition of a part, as the group sees it.

@@ -91,3 +91,19 @@ impl Work {
         self.blocked.insert(key.clone(), blocked);
     }
 }
+
+/// What was put and taken away within one batch was never there; what was put twice is as it was put last.
+pub(super) fn settle(commit: &mut Commit) {
+    let Commit { held_put, held_gone, parked_put, parked_gone, intents_put, intents_gone, .. } = commit;
+    held_put.retain(|held| !held_gone.contains(&(held.partition, held.number)));
+    let mut latest = HashMap::new();
+    for (place, parked) in parked_put.iter().enumerate() {
+        latest.insert(parked.id, place);
+    }
+    let mut place = 0;
+    parked_put.retain(|parked| {
+        place += 1;
+        latest[&parked.id] == place - 1 && !parked_gone.contains(&parked.id)
+    });
+    intents_put.retain(|intent| !intents_gone.contains(&intent.id));
+}
