@@ -53,9 +53,9 @@ impl Membership {
 
     /// From now on revocations are answered here, at once. `unanswered`: one was taken and not answered.
     ///
-    /// A revocation must be answered exactly once. An answer to one that nobody waits for any more never returns if
-    /// librdkafka has ended its part of the group meanwhile. So one that was told is answered now; one that was not is when it
-    /// is; and after a fatal error, when librdkafka lets go by itself, none is after this.
+    /// A rebalance must be answered exactly once. An answer to one that nobody waits for any more never returns if librdkafka
+    /// has ended its part of the group meanwhile. So a revocation that was told is answered now; after that the first
+    /// event of the closing consumer is; and after a fatal error, when librdkafka lets go by itself, none.
     pub fn leave(&self, consumer: &impl Consumer<Self>, unanswered: bool) {
         let has_failed = consumer.client().fatal_error().is_some();
         let noted = {
@@ -88,10 +88,8 @@ impl Membership {
         }
     }
 
-    fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: Vec<u16>, phase: Phase) {
-        if phase == Phase::Leaving {
-            answer(consumer);
-        } else if consumer.assignment_lost() {
+    fn revoked(&self, consumer: &BaseConsumer<Self>, partitions: Vec<u16>) {
+        if consumer.assignment_lost() {
             self.note(Change::Lost(partitions));
         } else {
             self.note(Change::Revoked(partitions));
@@ -119,14 +117,17 @@ impl ClientContext for Membership {
 impl ConsumerContext for Membership {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = list.elements().iter().filter_map(|element| u16::try_from(element.partition()).ok()).collect();
+        let is_assignment = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let phase = self.state().phase;
-        if phase == Phase::Left {
-            return;
-        }
-        if kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            self.assigned(consumer, partitions);
-        } else {
-            self.revoked(consumer, partitions, phase);
+        match phase {
+            Phase::Member if is_assignment => self.assigned(consumer, partitions),
+            Phase::Member => self.revoked(consumer, partitions),
+            Phase::Leaving => {
+                // To a closing consumer any answer lets go of everything, so there is only one to give.
+                self.state().phase = Phase::Left;
+                answer(consumer);
+            }
+            Phase::Left => {}
         }
     }
 
