@@ -1,0 +1,223 @@
+//! What an operator does: records on a part's control topic, and what came of them, told by `OperatorActed` in the book.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use daybook_engine::{PARTITIONS, Record, SchemaLookup};
+use daybook_events::{Actor, Header, HeaderRef, Message, OperatorActed, PersonId, Timestamp, decode, key, unframe};
+use daybook_log::{Log, Request, Requests, Start, Tail, subjects};
+use daybook_service::{Clock, SystemClock, ids};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::cli::Outcome;
+use crate::leaves;
+use crate::output::{self, Table};
+
+/// How long one record may take to be acknowledged.
+pub const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
+/// How long the part may take to act. A part that does not run now acts when it does.
+const ACT_LIMIT: Duration = Duration::from_secs(30);
+/// What the scopes of an operator's records say.
+const SCOPES: &str = "operator";
+/// `OperatorActed.outcome` where it was done.
+const DONE: &str = "done";
+/// Name under which the command line publishes.
+const PUBLISHER: &str = "cli";
+
+/// Who acts, and why. Both go into the book.
+#[derive(clap::Args, Clone, Debug)]
+pub struct By {
+    /// Why: it stays in the book.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Id of the person who acts.
+    #[arg(long, env = "DAYBOOK_OPERATOR", value_name = "UUID")]
+    operator: Uuid,
+    /// Only tell what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the outcomes as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl By {
+    pub fn actor_id(&self) -> PersonId {
+        PersonId::new(self.operator)
+    }
+
+    pub fn reason(&self) -> String {
+        self.reason.clone()
+    }
+}
+
+/// One record for a control topic.
+pub struct Order {
+    /// The part's control topic.
+    pub topic: String,
+    /// Kafka's key, which decides which partition acts.
+    pub key: Vec<u8>,
+    pub type_name: &'static str,
+    /// Avro, without frame.
+    pub body: Vec<u8>,
+    /// What it is done to, for the list of outcomes.
+    pub target: String,
+}
+
+impl Order {
+    /// # Errors
+    /// When the message does not fit its schema: a reason that is too long, say.
+    pub fn of<M: Message>(topic: &str, key: Vec<u8>, message: &M, target: impl ToString) -> Result<Self> {
+        let mut body = Vec::new();
+        daybook_events::encode(message, &mut body)?;
+        Ok(Self { topic: topic.to_owned(), key, type_name: M::FULL_NAME, body, target: target.to_string() })
+    }
+}
+
+/// A key in this partition: `wanted` itself where it belongs there, or else any that does. A parked record may bear a key
+/// of another partition, or none: that is why it was parked.
+pub fn key_in(partition: u16, wanted: Option<Vec<u8>>) -> Vec<u8> {
+    let belongs = |key: &Vec<u8>| key::partition(key, u32::from(PARTITIONS)) == u32::from(partition);
+    let substitutes = (0_u32..).map(|number| format!("partition-{partition}-{number}").into_bytes());
+    let mut candidates = wanted.into_iter().chain(substitutes);
+    candidates.find(belongs).expect("the substitutes never end, and every partition has its share of them")
+}
+
+/// Publishes for the command line.
+pub struct Desk {
+    log: Arc<Log>,
+    requests: Requests,
+    clock: SystemClock,
+}
+
+impl Desk {
+    /// # Errors
+    /// When the registry has other ideas of the contract, or cannot be reached.
+    pub async fn open(log: Arc<Log>) -> Result<Self> {
+        // Learns the ids; what is registered stays as it is.
+        log.registry().register(&subjects(&daybook_log::plan(&leaves::specs()?))).await?;
+        let requests = log.requests(PUBLISHER, PUBLISH_LIMIT)?;
+        Ok(Self { log, requests, clock: SystemClock::default() })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        let since = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    pub async fn tail_from_end(&self, topic: &str) -> Result<Tail> {
+        Ok(self.log.tail(topic, Start::End, true).await?)
+    }
+
+    /// Publishes a message and waits for the acknowledgment.
+    ///
+    /// # Errors
+    /// When it is not known to be in the log.
+    pub async fn publish(&self, topic: &str, key: &[u8], type_name: &str, header: &Header, body: &[u8]) -> Result<()> {
+        use daybook_events::Schemas as _;
+        let schema = self.log.registry().id_of(type_name);
+        let schema = schema.with_context(|| format!("the schema of {type_name} is not registered"))?;
+        let mut value = Vec::with_capacity(body.len() + daybook_events::FRAME_BYTES);
+        daybook_events::frame(schema, &mut value);
+        value.extend_from_slice(body);
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes)?;
+        let message_id = header.message_id;
+        let request = Request { topic, key, type_name, message_id, time: header.time, header: &bytes, value: &value };
+        self.requests.publish(request, Instant::now() + PUBLISH_LIMIT).await?;
+        Ok(())
+    }
+
+    /// Carries out all orders and prints what came of each.
+    ///
+    /// # Errors
+    /// When none can be carried out; what goes wrong with a single one is told in its line.
+    pub async fn carry_out(&self, by: &By, orders: Vec<Order>) -> Result<Outcome> {
+        if orders.is_empty() {
+            bail!("there is nothing to act on");
+        }
+        let outcomes = if by.dry_run {
+            orders.iter().map(|_| "would be done".to_owned()).collect()
+        } else {
+            self.outcomes(by, &orders).await?
+        };
+        report(by, &orders, &outcomes)?;
+        Ok(Outcome::good_if(by.dry_run || outcomes.iter().all(|outcome| outcome == DONE)))
+    }
+
+    async fn outcomes(&self, by: &By, orders: &[Order]) -> Result<Vec<String>> {
+        // Opened before anything is published, so that no answer falls in between.
+        let mut acted = self.tail_from_end(OperatorActed::TOPIC).await?;
+        let mut waiting: HashMap<Uuid, usize> = HashMap::new();
+        let mut outcomes = vec!["not answered yet: is the part running?".to_owned(); orders.len()];
+        for (place, order) in orders.iter().enumerate() {
+            let mut header = Header::first(ids::random(), self.now());
+            header.actor = Some(Actor { id: by.operator, scopes: SCOPES.into() });
+            match self.publish(&order.topic, &order.key, order.type_name, &header, &order.body).await {
+                Ok(()) => {
+                    waiting.insert(header.message_id, place);
+                }
+                Err(error) => outcomes[place] = format!("{error:#}"),
+            }
+        }
+        let until = Instant::now() + ACT_LIMIT;
+        while !waiting.is_empty() {
+            let Ok(record) = timeout_at(until, acted.next()).await else { break };
+            let record = record?.ok_or_else(|| anyhow!("the topic of what operators did has come to an end"))?;
+            if let Some(place) = cause_of(&record).and_then(|cause| waiting.remove(&cause)) {
+                outcomes[place] = outcome_of(&record)?;
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+fn report(by: &By, orders: &[Order], outcomes: &[String]) -> Result<()> {
+    let action = |order: &Order| order.type_name.rsplit('.').next().unwrap_or_default();
+    if by.json {
+        let items = orders.iter().zip(outcomes).map(|(order, outcome)| {
+            serde_json::json!({ "action": action(order), "target": order.target, "outcome": outcome })
+        });
+        return output::json(&items.collect::<Vec<_>>());
+    }
+    let mut table = Table::new(&["target", "action", "outcome"]);
+    for (order, outcome) in orders.iter().zip(outcomes) {
+        table.row([order.target.as_str(), action(order), outcome]);
+    }
+    table.print("")
+}
+
+/// Id of the record that a record was caused by.
+fn cause_of(record: &Record) -> Option<Uuid> {
+    HeaderRef::decode(record.header.as_deref()?).ok()?.causation_id
+}
+
+fn outcome_of(record: &Record) -> Result<String> {
+    let SchemaLookup::Known(writer) = &record.schema else {
+        bail!("a record of what operators did has an unknown schema");
+    };
+    let (_, body) = unframe(record.value.as_deref().unwrap_or_default())?;
+    let acted: OperatorActed = decode(writer, body)?;
+    Ok(acted.outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_kept_where_it_belongs_and_replaced_where_not() {
+        let key = key::of(Uuid::from_u128(7)).to_vec();
+        let own = u16::try_from(key::partition(&key, u32::from(PARTITIONS))).unwrap();
+        assert_eq!(key_in(own, Some(key.clone())), key);
+        for partition in 0..PARTITIONS {
+            for wanted in [None, Some(key.clone())] {
+                let chosen = key_in(partition, wanted);
+                assert_eq!(key::partition(&chosen, u32::from(PARTITIONS)), u32::from(partition));
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `daybook parked`
+
+use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use daybook_engine::Spec;
+use daybook_events::{DiscardParked, RedriveParked, key};
+use daybook_service::Section;
+use daybook_store::{LIST_MAX, Operator, ParkedFilter, ParkedView, Store};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Outcome, Place};
+use crate::action::{By, Desk, Order, key_in};
+use crate::output::{self, Table};
+use crate::{connect, leaves};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Arguments {
+    /// List parked records, the oldest first.
+    Ls {
+        /// Only of these parts.
+        part: Vec<String>,
+        /// Only those parked under this code.
+        #[arg(long)]
+        code: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one with its bytes, in base64.
+    Show { part: String, id: Uuid },
+    /// Take records up again, and then what is held behind them.
+    Redrive {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        by: By,
+    },
+    /// Give records up, and go on with what is held behind them. Who awaits a reply is told.
+    Discard {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        by: By,
+    },
+}
+
+/// Which parked records of a part.
+#[derive(clap::Args)]
+pub(crate) struct Which {
+    part: String,
+    /// Their ids.
+    id: Vec<Uuid>,
+    /// All of them instead; with --code all that were parked under it.
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+    #[arg(long, requires = "all")]
+    code: Option<String>,
+}
+
+pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Outcome> {
+    match arguments {
+        Arguments::Ls { part, code, json } => {
+            let store = connect::store(&place.settings(&[Section::Store])?).await?;
+            list(&store, part, code.as_deref(), *json).await
+        }
+        Arguments::Show { part, id } => {
+            let store = connect::store(&place.settings(&[Section::Store])?).await?;
+            let found = store.operator(leaves::spec(part)?.name)?.parked_one(*id).await;
+            let record = connect::if_started(found)?.flatten();
+            output::json(&record.with_context(|| format!("{part} has parked no record {id}"))?)?;
+            Ok(Outcome::Good)
+        }
+        Arguments::Redrive { which, by } => {
+            let order = |spec: &Spec, record: &ParkedView, key: Vec<u8>| {
+                let (key_text, parked_id) = (key::to_text(&key).into_owned(), record.id);
+                let message = RedriveParked { key_text, parked_id, actor_id: by.actor_id(), reason: by.reason() };
+                Order::of(&spec.control, key, &message, parked_id)
+            };
+            act(place, which, by, order).await
+        }
+        Arguments::Discard { which, by } => {
+            let order = |spec: &Spec, record: &ParkedView, key: Vec<u8>| {
+                let (key_text, parked_id) = (key::to_text(&key).into_owned(), record.id);
+                let message = DiscardParked { key_text, parked_id, actor_id: by.actor_id(), reason: by.reason() };
+                Order::of(&spec.control, key, &message, parked_id)
+            };
+            act(place, which, by, order).await
+        }
+    }
+}
+
+async fn list(store: &Store, parts: &[String], code: Option<&str>, as_json: bool) -> Result<Outcome> {
+    let mut found = Vec::new();
+    for spec in leaves::specs_of(parts)? {
+        let operator = store.operator(spec.name)?;
+        for record in connect::if_started(all(&operator, code).await)?.unwrap_or_default() {
+            found.push((spec.name, record));
+        }
+    }
+    if as_json {
+        let items = found.iter().map(|(part, record)| json!({ "part": part, "record": record }));
+        output::json(&items.collect::<Vec<_>>())?;
+        return Ok(Outcome::Good);
+    }
+    let mut table = Table::new(&["id", "part", "code", ">tries", "where"]);
+    for (part, record) in &found {
+        let position = format!("{}/{}@{}", record.stream, record.partition, record.offset);
+        table.row([
+            record.id.to_string(),
+            (*part).to_owned(),
+            record.code.clone(),
+            record.attempts.to_string(),
+            position,
+        ]);
+    }
+    table.print("nothing is parked")?;
+    Ok(Outcome::Good)
+}
+
+/// Every parked record, page by page.
+async fn all(operator: &Operator, code: Option<&str>) -> Result<Vec<ParkedView>, daybook_store::Error> {
+    let mut found: Vec<ParkedView> = Vec::new();
+    loop {
+        let after = found.last().map(|record| (record.parked_at, record.id));
+        let filter = ParkedFilter { code: code.map(str::to_owned), after, limit: LIST_MAX, ..ParkedFilter::default() };
+        let page = operator.parked(&filter).await?;
+        let is_last = page.len() < LIST_MAX as usize;
+        found.extend(page);
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+async fn act(
+    place: &Place,
+    which: &Which,
+    by: &By,
+    order: impl Fn(&Spec, &ParkedView, Vec<u8>) -> Result<Order>,
+) -> Result<Outcome> {
+    let settings = place.settings(&[Section::Log, Section::Store])?;
+    let spec = leaves::spec(&which.part)?;
+    let store = connect::store(&settings).await?;
+    let parked = all(&store.operator(spec.name)?, which.code.as_deref()).await;
+    let chosen = chosen(which, connect::if_started(parked)?.unwrap_or_default())?;
+    let mut orders = Vec::new();
+    for record in &chosen {
+        let wanted = record.key.as_deref().map(|key| STANDARD.decode(key)).transpose()?;
+        orders.push(order(&spec, record, key_in(record.partition, wanted))?);
+    }
+    Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, orders).await
+}
+
+/// # Errors
+/// When nothing was chosen, or an id is not among the parked ones.
+fn chosen(which: &Which, parked: Vec<ParkedView>) -> Result<Vec<ParkedView>> {
+    if which.all {
+        return Ok(parked);
+    }
+    if which.id.is_empty() {
+        bail!("name the records by their ids, or take --all; `daybook parked ls {}` lists them", which.part);
+    }
+    let find = |id: &Uuid| parked.iter().find(|record| record.id == *id).cloned();
+    which.id.iter().map(|id| find(id).with_context(|| format!("{} has parked no record {id}", which.part))).collect()
+}
