@@ -1,0 +1,194 @@
+//! What the façade needs of the outside: a log to publish to, a store to read from. Traits, so that its rules are tested without
+//! servers; the real ones are here as well.
+
+use std::sync::Arc;
+
+use daybook_engine::PARTITIONS;
+use daybook_events::{Header, Schemas, frame};
+use daybook_log::{Log, PublishError, Registry, Request, Requests};
+use daybook_store::{Param, Reads};
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, try_join_all};
+use serde_json::Value;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::operation::{OperationRow, StepRow};
+
+/// One number per partition.
+pub type Offsets = [i64; PARTITIONS as usize];
+
+/// A message for the log.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Where to.
+    pub topic: &'static str,
+    /// Kafka's key.
+    pub key: Vec<u8>,
+    /// Full name of the record.
+    pub type_name: &'static str,
+    /// What travels with it.
+    pub header: Header,
+    /// Avro, without frame.
+    pub body: Vec<u8>,
+}
+
+/// A message is not known to be in the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPublished {
+    /// It may be, or come there yet: no acknowledgment came in time.
+    #[error("no acknowledgment came in time")]
+    NotKnown,
+    /// It surely is not.
+    #[error("it was not taken: {0}")]
+    Refused(String),
+}
+
+/// Publishes to the log.
+pub trait Publisher: Send + Sync {
+    /// Publishes and waits, at most until then, until all copies have it.
+    fn publish(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<(), NotPublished>>;
+
+    /// Publishes without waiting. That it fails is only counted.
+    ///
+    /// # Errors
+    /// When it is known at once not to go.
+    fn hand_over(&self, message: Outgoing, by: Instant) -> Result<(), NotPublished>;
+}
+
+/// The read store cannot be asked now.
+#[derive(Debug, thiserror::Error)]
+#[error("the read store does not answer: {0}")]
+pub struct NotReadable(pub String);
+
+/// Reads what projections have written.
+pub trait ReadStore: Send + Sync {
+    /// What is known of an operation.
+    fn operation(&self, id: Uuid) -> BoxFuture<'_, Result<Option<OperationRow>, NotReadable>>;
+
+    /// The steps of its sagas in the order of their times, at most [`crate::STEPS_MAX`].
+    fn steps(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<StepRow>, NotReadable>>;
+
+    /// The rows of a read route's question.
+    fn rows(&self, sql: &'static str, params: Vec<Param>) -> BoxFuture<'_, Result<Vec<Value>, NotReadable>>;
+
+    /// Up to where a projection has applied its topic.
+    fn applied(&self, projection: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>>;
+}
+
+/// Knows where topics end.
+pub trait LogEnds: Send + Sync {
+    /// The offset that the next record of each partition gets.
+    fn ends(&self, topic: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>>;
+}
+
+/// Publishes to Kafka.
+#[derive(Clone)]
+pub struct LogPublisher {
+    requests: Requests,
+    registry: Arc<Registry>,
+}
+
+impl LogPublisher {
+    /// `requests` must allow for deadlines as long as a request's.
+    pub fn new(requests: Requests, registry: Arc<Registry>) -> Self {
+        Self { requests, registry }
+    }
+
+    async fn send(&self, message: Outgoing, by: Instant) -> Result<(), NotPublished> {
+        let refused = |why: String| NotPublished::Refused(why);
+        let schema = self
+            .registry
+            .id_of(message.type_name)
+            .ok_or_else(|| refused(format!("the schema of {} is not registered", message.type_name)))?;
+        let mut value = Vec::with_capacity(message.body.len() + daybook_events::FRAME_BYTES);
+        frame(schema, &mut value);
+        value.extend_from_slice(&message.body);
+        let mut header = Vec::new();
+        message.header.encode(&mut header).map_err(|error| refused(error.to_string()))?;
+        let request = Request {
+            topic: message.topic,
+            key: &message.key,
+            type_name: message.type_name,
+            message_id: message.header.message_id,
+            time: message.header.time,
+            header: &header,
+            value: &value,
+        };
+        match self.requests.publish(request, by).await {
+            Ok(_) => Ok(()),
+            Err(PublishError::NotKnown) => Err(NotPublished::NotKnown),
+            Err(error) => Err(refused(error.to_string())),
+        }
+    }
+}
+
+impl Publisher for LogPublisher {
+    fn publish(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<(), NotPublished>> {
+        self.send(message, by).boxed()
+    }
+
+    fn hand_over(&self, message: Outgoing, by: Instant) -> Result<(), NotPublished> {
+        // The message is with the producer when its acknowledgment is first waited for.
+        self.send(message, by).now_or_never().unwrap_or(Ok(()))
+    }
+}
+
+const OPERATION: &str = "\
+SELECT operation_id, command, caller_id, tenant_id, request_hash, target, accepted_at, closing_type, closing, succeeded, code,
+       detail, closed_at
+FROM operation WHERE operation_id = $1";
+
+const STEPS: &str = "\
+SELECT saga, instance_id, incarnation, position, round, step, what, code, next_step, attempt, state, at
+FROM operation_step WHERE operation_id = $1
+ORDER BY at, saga, instance_id, incarnation, position LIMIT 500";
+
+impl ReadStore for Reads {
+    fn operation(&self, id: Uuid) -> BoxFuture<'_, Result<Option<OperationRow>, NotReadable>> {
+        async move {
+            let rows = self.rows(OPERATION, &[Param::Uuid(Some(id))]).await.map_err(not_readable)?;
+            rows.into_iter().next().map(serde_json::from_value).transpose().map_err(not_readable)
+        }
+        .boxed()
+    }
+
+    fn steps(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<StepRow>, NotReadable>> {
+        async move {
+            let rows = self.rows(STEPS, &[Param::Uuid(Some(id))]).await.map_err(not_readable)?;
+            rows.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().map_err(not_readable)
+        }
+        .boxed()
+    }
+
+    fn rows(&self, sql: &'static str, params: Vec<Param>) -> BoxFuture<'_, Result<Vec<Value>, NotReadable>> {
+        async move { Reads::rows(self, sql, &params).await.map_err(not_readable) }.boxed()
+    }
+
+    fn applied(&self, projection: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>> {
+        async move {
+            let offsets = self.applied_offsets(projection).await.map_err(not_readable)?;
+            Ok(offsets.map(|(data, _)| data))
+        }
+        .boxed()
+    }
+}
+
+impl LogEnds for Log {
+    fn ends(&self, topic: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>> {
+        async move {
+            let of_partition = |partition| self.admin().ends(topic, partition);
+            let ends = try_join_all((0..PARTITIONS).map(of_partition)).await.map_err(not_readable)?;
+            let mut offsets = [0; PARTITIONS as usize];
+            for (offset, ends) in offsets.iter_mut().zip(ends) {
+                *offset = ends.end;
+            }
+            Ok(offsets)
+        }
+        .boxed()
+    }
+}
+
+fn not_readable(error: impl std::error::Error) -> NotReadable {
+    NotReadable(error.to_string())
+}
