@@ -24,6 +24,7 @@ impl Script {
 }
 
 /// A server for one dialog. Its task ends with the lines that it was sent.
+#[expect(clippy::disallowed_methods, reason = "a task of a test, which waits for it to end")]
 pub async fn serve(script: Script) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
