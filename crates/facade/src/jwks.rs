@@ -103,3 +103,147 @@ fn has_id(key: &Jwk, kid: &str) -> bool {
 fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
     key.common.key_algorithm.is_none_or(|named| named.to_string() == format!("{algorithm:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as Shared;
+    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use axum::Router;
+    use axum::routing::get;
+    use daybook_service::settings::Auth;
+    use http::{HeaderMap, HeaderValue, header};
+    use jsonwebtoken::{EncodingKey, Header};
+    use serde_json::json;
+    use tokio::net::TcpListener;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::testing::{StandingClock, claims};
+    use crate::{Caller, Tokens};
+
+    /// What stands before the 32 secret bytes of an Ed25519 key in PKCS #8 (RFC 8410).
+    const ED25519_PKCS8: [u8; 16] =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+    /// A clock whose elapsed time the test sets, in seconds.
+    #[derive(Clone, Default)]
+    struct SetClock(Arc<AtomicU64>);
+
+    impl Clock for SetClock {
+        fn wall(&self) -> SystemTime {
+            StandingClock.wall()
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    fn key(seed: u8) -> EncodingKey {
+        EncodingKey::from_ed_der(&[&ED25519_PKCS8[..], &[seed; 32]].concat())
+    }
+
+    fn public(seed: u8, kid: &str) -> serde_json::Value {
+        let mut jwk = json!(Jwk::from_encoding_key(&key(seed), Algorithm::EdDSA).unwrap());
+        jwk["kid"] = json!(kid);
+        jwk
+    }
+
+    fn token(seed: u8, kid: &str) -> HeaderMap {
+        let header = Header { typ: Some("at+jwt".into()), kid: Some(kid.into()), ..Header::new(Algorithm::EdDSA) };
+        let token = jsonwebtoken::encode(&header, &claims(Uuid::from_u128(1), None, ""), &key(seed)).unwrap();
+        let field = HeaderValue::from_str(&format!("Bearer {token}")).unwrap();
+        HeaderMap::from_iter([(header::AUTHORIZATION, field)])
+    }
+
+    /// An issuer on loopback, and how often it was asked.
+    struct Issuer {
+        keys: Arc<Shared<String>>,
+        asked: Arc<AtomicUsize>,
+        tokens: Tokens,
+        clock: SetClock,
+    }
+
+    impl Issuer {
+        async fn start(keys: &[serde_json::Value]) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/keys", listener.local_addr().unwrap());
+            let keys = Arc::new(Shared::new(json!({"keys": keys}).to_string()));
+            let asked = Arc::new(AtomicUsize::new(0));
+            let (answer, count) = (Arc::clone(&keys), Arc::clone(&asked));
+            let handler = move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                std::future::ready(answer.lock().unwrap().clone())
+            };
+            tokio::spawn(async move { axum::serve(listener, Router::new().route("/keys", get(handler))).await });
+            let clock = SetClock::default();
+            let (issuer, audience) = ("daybook".to_owned(), "daybook".to_owned());
+            let auth = Auth { issuer, audience, shared_secret: None, jwks_url: Some(url) };
+            let tokens = Tokens::new(&auth, Arc::new(clock.clone())).unwrap();
+            Self { keys, asked, tokens, clock }
+        }
+
+        fn publish(&self, keys: &[serde_json::Value]) {
+            *self.keys.lock().unwrap() = json!({"keys": keys}).to_string();
+        }
+
+        async fn caller(&self, headers: &HeaderMap) -> Result<Option<Caller>, &'static str> {
+            self.tokens.caller(headers).await.map_err(|problem| problem.code().name)
+        }
+
+        fn asked(&self) -> usize {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_good_if_a_published_key_has_signed_it() {
+        let issuer = Issuer::start(&[public(1, "first")]).await;
+        assert!(issuer.caller(&token(1, "first")).await.unwrap().is_some());
+        assert_eq!(issuer.caller(&token(2, "first")).await.unwrap_err(), "token-invalid");
+        assert_eq!(issuer.caller(&token(1, "other")).await.unwrap_err(), "token-invalid");
+        assert_eq!(issuer.asked(), 1, "keys are kept, and unknown ones make nobody ask at once");
+    }
+
+    #[tokio::test]
+    async fn a_new_key_is_found_and_a_withdrawn_one_forgotten() {
+        let issuer = Issuer::start(&[public(1, "first")]).await;
+        assert!(issuer.caller(&token(1, "first")).await.is_ok());
+        issuer.publish(&[public(2, "second")]);
+        issuer.clock.0.store(ASK_AGAIN_AFTER.as_secs(), Ordering::SeqCst);
+        assert!(issuer.caller(&token(1, "first")).await.is_ok(), "until keys are asked for again it counts");
+        assert!(issuer.caller(&token(2, "second")).await.is_ok());
+        assert_eq!(issuer.caller(&token(1, "first")).await.unwrap_err(), "token-invalid");
+        assert_eq!(issuer.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_says_nothing_useful_leaves_the_kept_keys() {
+        let issuer = Issuer::start(&[public(1, "first")]).await;
+        assert!(issuer.caller(&token(1, "first")).await.is_ok());
+        *issuer.keys.lock().unwrap() = " ".repeat(ANSWER_MAX_BYTES + 1);
+        issuer.clock.0.store(KEPT_FOR.as_secs(), Ordering::SeqCst);
+        assert!(issuer.caller(&token(1, "first")).await.is_ok());
+        assert_eq!(issuer.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn without_any_key_it_is_not_the_token_that_is_wrong() {
+        let issuer = Issuer::start(&[]).await;
+        *issuer.keys.lock().unwrap() = "no key set".to_owned();
+        assert_eq!(issuer.caller(&token(1, "first")).await.unwrap_err(), "unavailable");
+    }
+
+    #[tokio::test]
+    async fn a_public_key_is_never_taken_for_a_shared_secret() {
+        let issuer = Issuer::start(&[public(1, "first")]).await;
+        let header = Header { typ: Some("at+jwt".into()), kid: Some("first".into()), ..Header::new(Algorithm::HS256) };
+        let secret = EncodingKey::from_secret(public(1, "first")["x"].as_str().unwrap().as_bytes());
+        let forged = jsonwebtoken::encode(&header, &claims(Uuid::from_u128(1), None, "operator"), &secret).unwrap();
+        let field = HeaderValue::from_str(&format!("Bearer {forged}")).unwrap();
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, field)]);
+        assert_eq!(issuer.caller(&headers).await.unwrap_err(), "token-invalid");
+    }
+}

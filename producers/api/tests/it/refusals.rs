@@ -3,7 +3,7 @@
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use daybook_facade::testing::{NOW_SECONDS, SECRET, claims, token};
+use daybook_facade::testing::{Memory, NOW_SECONDS, SECRET, claims, token};
 use daybook_facade::{Claims, Secret, mint};
 use futures::StreamExt as _;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{ALL_SCOPES, Api, CALLER, TENANT, bearer, command, course, get, request};
+use crate::support::{ALL_SCOPES, Api, CALLER, TENANT, bearer, command, course, deps_with, get, request};
 
 const COURSES: &str = "/api/v1/courses";
 
@@ -112,6 +112,16 @@ async fn huge_bodies_whether_announced_or_not() {
 async fn a_body_that_breaks_off() {
     let broken = futures::stream::iter([Ok("{"), Err(std::io::Error::other("gone"))]);
     refused(with_body(Body::from_stream(broken)), 408, "request-timeout").await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come() {
+    let memory = Memory::default();
+    let mut deps = deps_with(&memory, Vec::new());
+    deps.facade.http.request_timeout_ms = 600;
+    let api = Api { router: api::router(deps).unwrap(), memory };
+    let silence = futures::stream::pending::<Result<&str, std::io::Error>>();
+    api.send(with_body(Body::from_stream(silence))).await.expect_problem(408, "request-timeout");
 }
 
 #[tokio::test]
