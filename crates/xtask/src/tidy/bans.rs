@@ -9,6 +9,9 @@ use serde::Deserialize;
 /// A file that has a reason names this lint.
 const EXCUSE: &str = "clippy::disallowed_methods";
 
+/// Where the tests of a file begin.
+const TESTS: &str = "\nmod tests {";
+
 /// A method that is called only where a reason stands.
 #[derive(Deserialize)]
 struct Method {
@@ -39,7 +42,9 @@ impl Bans {
         if text.contains(EXCUSE) || path.components().any(|folder| folder.as_os_str() == "tests") {
             return Vec::new();
         }
-        let lines = text.lines().enumerate();
+        // Inline tests stand at the end.
+        let code = text.split(TESTS).next().unwrap_or_default();
+        let lines = code.lines().enumerate();
         lines
             .flat_map(|(index, line)| {
                 let code = line.split("//").next().unwrap_or_default();
@@ -86,5 +91,7 @@ mod tests {
         assert_eq!(bans().check(Path::new("crates/a/src/a.rs"), spawning).len(), 1);
         assert!(bans().check(Path::new("crates/a/src/a.rs"), &excused).is_empty());
         assert!(bans().check(Path::new("crates/a/tests/it/a.rs"), spawning).is_empty());
+        let inline = format!("fn a() {{}}\n#[cfg(test)]\nmod tests {{\n{spawning}}}\n");
+        assert!(bans().check(Path::new("crates/a/src/a.rs"), &inline).is_empty());
     }
 }
