@@ -24,6 +24,8 @@ const ACT_LIMIT: Duration = Duration::from_secs(30);
 const SCOPES: &str = "operator";
 /// `OperatorActed.outcome` where it was done.
 const DONE: &str = "done";
+/// What a dry run says of it.
+const WOULD: &str = "would be tried";
 /// Name under which the command line publishes.
 const PUBLISHER: &str = "cli";
 
@@ -63,17 +65,21 @@ pub struct Order {
     pub type_name: &'static str,
     /// Avro, without frame.
     pub body: Vec<u8>,
-    /// What it is done to, for the list of outcomes.
-    pub target: String,
+}
+
+/// One line of what was asked for: what it is done to, and the order, or why there can be none.
+pub struct Item {
+    pub target: Uuid,
+    pub order: Result<Order>,
 }
 
 impl Order {
     /// # Errors
     /// When the message does not fit its schema: a reason that is too long, say.
-    pub fn of<M: Message>(topic: &str, key: Vec<u8>, message: &M, target: impl ToString) -> Result<Self> {
+    pub fn of<M: Message>(topic: &str, key: Vec<u8>, message: &M) -> Result<Self> {
         let mut body = Vec::new();
         daybook_events::encode(message, &mut body)?;
-        Ok(Self { topic: topic.to_owned(), key, type_name: M::FULL_NAME, body, target: target.to_string() })
+        Ok(Self { topic: topic.to_owned(), key, type_name: M::FULL_NAME, body })
     }
 }
 
@@ -131,36 +137,35 @@ impl Desk {
         Ok(())
     }
 
-    /// Carries out all orders and prints what came of each.
+    /// Carries out every order there can be and prints what came of each item.
     ///
     /// # Errors
     /// When none can be carried out; what goes wrong with a single one is told in its line.
-    pub async fn carry_out(&self, by: &By, orders: Vec<Order>) -> Result<Outcome> {
-        if orders.is_empty() {
+    pub async fn carry_out(&self, by: &By, items: Vec<Item>) -> Result<Outcome> {
+        if items.is_empty() {
             bail!("there is nothing to act on");
         }
         let outcomes = if by.dry_run {
-            orders.iter().map(|_| "would be done".to_owned()).collect()
+            items.iter().map(|item| intended(item).map_or_else(|why| why, |_| WOULD.to_owned())).collect()
         } else {
-            self.outcomes(by, &orders).await?
+            self.outcomes(by, &items).await?
         };
-        report(by, &orders, &outcomes)?;
-        Ok(Outcome::good_if(by.dry_run || outcomes.iter().all(|outcome| outcome == DONE)))
+        report(by, &items, &outcomes)?;
+        Ok(Outcome::good_if(outcomes.iter().all(|outcome| outcome == DONE || outcome == WOULD)))
     }
 
-    async fn outcomes(&self, by: &By, orders: &[Order]) -> Result<Vec<String>> {
+    async fn outcomes(&self, by: &By, items: &[Item]) -> Result<Vec<String>> {
         // Opened before anything is published, so that no answer falls in between.
         let mut acted = self.tail_from_end(OperatorActed::TOPIC).await?;
         let mut waiting: HashMap<Uuid, usize> = HashMap::new();
-        let mut outcomes = vec!["not answered yet: is the part running?".to_owned(); orders.len()];
-        for (place, order) in orders.iter().enumerate() {
-            let mut header = Header::first(ids::random(), self.now());
-            header.actor = Some(Actor { id: by.operator, scopes: SCOPES.into() });
-            match self.publish(&order.topic, &order.key, order.type_name, &header, &order.body).await {
-                Ok(()) => {
-                    waiting.insert(header.message_id, place);
+        let mut outcomes = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            match self.give(by, item).await {
+                Ok(message_id) => {
+                    waiting.insert(message_id, place);
+                    outcomes.push("not answered yet: does the part run?".to_owned());
                 }
-                Err(error) => outcomes[place] = format!("{error:#}"),
+                Err(why) => outcomes.push(why),
             }
         }
         let until = Instant::now() + ACT_LIMIT;
@@ -173,19 +178,32 @@ impl Desk {
         }
         Ok(outcomes)
     }
+
+    /// Publishes an order; answers the id that its outcome will name as its cause.
+    async fn give(&self, by: &By, item: &Item) -> Result<Uuid, String> {
+        let order = intended(item)?;
+        let mut header = Header::first(ids::random(), self.now());
+        header.actor = Some(Actor { id: by.operator, scopes: SCOPES.into() });
+        let published = self.publish(&order.topic, &order.key, order.type_name, &header, &order.body).await;
+        published.map(|()| header.message_id).map_err(|error| format!("{error:#}"))
+    }
 }
 
-fn report(by: &By, orders: &[Order], outcomes: &[String]) -> Result<()> {
-    let action = |order: &Order| order.type_name.rsplit('.').next().unwrap_or_default();
+fn intended(item: &Item) -> Result<&Order, String> {
+    item.order.as_ref().map_err(|error| format!("{error:#}"))
+}
+
+fn report(by: &By, items: &[Item], outcomes: &[String]) -> Result<()> {
+    let action = |item: &Item| item.order.as_ref().map_or("", |order| order.type_name.rsplit('.').next().unwrap_or(""));
     if by.json {
-        let items = orders.iter().zip(outcomes).map(|(order, outcome)| {
-            serde_json::json!({ "action": action(order), "target": order.target, "outcome": outcome })
-        });
-        return output::json(&items.collect::<Vec<_>>());
+        let lines = items.iter().zip(outcomes).map(
+            |(item, outcome)| serde_json::json!({ "action": action(item), "target": item.target, "outcome": outcome }),
+        );
+        return output::json(&lines.collect::<Vec<_>>());
     }
     let mut table = Table::new(&["target", "action", "outcome"]);
-    for (order, outcome) in orders.iter().zip(outcomes) {
-        table.row([order.target.as_str(), action(order), outcome]);
+    for (item, outcome) in items.iter().zip(outcomes) {
+        table.row([item.target.to_string().as_str(), action(item), outcome]);
     }
     table.print("")
 }

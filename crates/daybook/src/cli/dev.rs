@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use daybook_service::{Drain, Sources};
+use daybook_service::{Drain, Section, Settings, Sources, ids};
 use daybook_stack::{
     Launch, Layout, Lifetime, Plan, Ports, Progress, Purpose, Server, Stack, down, progress_for_terminal, reset, status,
 };
@@ -157,7 +157,7 @@ fn launch(stack: &mut Stack, progress: &dyn Progress) -> Result<()> {
 /// Makes the topics; schemas and tables are made by whoever runs on them.
 async fn prepare(settings: &Path) -> Result<()> {
     let sources = Sources::of(Some(settings.to_owned()), Vec::new());
-    let settings = daybook_service::Settings::load(&sources, &[daybook_service::Section::Log])?;
+    let settings = Settings::load(&sources, &[Section::Log])?;
     connect::log(&settings, 1)?.admin().apply(&topics::planned()?).await?;
     Ok(())
 }
@@ -249,12 +249,18 @@ fn print_places(stack: &Stack, only: Option<Only>) -> Result<()> {
 
 /// What to try next.
 fn print_next(platform: &str) -> Result<()> {
+    output::line("\nTry next")?;
+    let person = ids::random();
+    for (command, what) in [
+        ("./dev demo", "a few hundred learners enroll"),
+        ("target/debug/daybook doctor", "is everything well?"),
+        ("target/debug/daybook lag", "what waits?"),
+    ] {
+        output::line(&format!("  {command:<32}  {what}"))?;
+    }
+    output::line(&format!("  curl {platform}/api/v1/courses"))?;
     output::line(&format!(
-        "\nTry next:\n  ./dev demo                             a few hundred learners enroll\n  \
-         target/debug/daybook doctor            is everything well?\n  \
-         target/debug/daybook lag               what waits?\n  \
-         curl {platform}/api/v1/courses\n  \
-         target/debug/daybook token --person $(uuidgen) --scope \"enrollments:write\""
+        "  target/debug/daybook token --person {person} \\\n      --scope \"enrollments:write enrollments:read payments:read\""
     ))
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Outcome, Place};
-use crate::action::{By, Desk, Order, key_in};
+use crate::action::{By, Desk, Item, Order, key_in};
 use crate::output::{self, Table};
 use crate::{connect, leaves};
 
@@ -69,8 +69,8 @@ pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Ou
                 actor_id: by.actor_id(),
                 reason: by.reason(),
             };
-            let order = Order::of(&spec.control, key, &message, id)?;
-            Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, vec![order]).await
+            let item = Item { target: *id, order: Order::of(&spec.control, key, &message) };
+            Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, vec![item]).await
         }
     }
 }

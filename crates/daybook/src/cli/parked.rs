@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Outcome, Place};
-use crate::action::{By, Desk, Order, key_in};
+use crate::action::{By, Desk, Item, Order, key_in};
 use crate::output::{self, Table};
 use crate::{connect, leaves};
 
@@ -75,7 +75,7 @@ pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Ou
             let order = |spec: &Spec, record: &ParkedView, key: Vec<u8>| {
                 let (key_text, parked_id) = (key::to_text(&key).into_owned(), record.id);
                 let message = RedriveParked { key_text, parked_id, actor_id: by.actor_id(), reason: by.reason() };
-                Order::of(&spec.control, key, &message, parked_id)
+                Order::of(&spec.control, key, &message)
             };
             act(place, which, by, order).await
         }
@@ -83,7 +83,7 @@ pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Ou
             let order = |spec: &Spec, record: &ParkedView, key: Vec<u8>| {
                 let (key_text, parked_id) = (key::to_text(&key).into_owned(), record.id);
                 let message = DiscardParked { key_text, parked_id, actor_id: by.actor_id(), reason: by.reason() };
-                Order::of(&spec.control, key, &message, parked_id)
+                Order::of(&spec.control, key, &message)
             };
             act(place, which, by, order).await
         }
@@ -142,25 +142,22 @@ async fn act(
     let settings = place.settings(&[Section::Log, Section::Store])?;
     let spec = leaves::spec(&which.part)?;
     let store = connect::store(&settings).await?;
-    let parked = all(&store.operator(spec.name)?, which.code.as_deref()).await;
-    let chosen = chosen(which, connect::if_started(parked)?.unwrap_or_default())?;
-    let mut orders = Vec::new();
-    for record in &chosen {
-        let wanted = record.key.as_deref().map(|key| STANDARD.decode(key)).transpose()?;
-        orders.push(order(&spec, record, key_in(record.partition, wanted))?);
+    let parked =
+        connect::if_started(all(&store.operator(spec.name)?, which.code.as_deref()).await)?.unwrap_or_default();
+    let ids = if which.all { parked.iter().map(|record| record.id).collect() } else { which.id.clone() };
+    if ids.is_empty() && !which.all {
+        bail!("name the records by their ids, or take --all; `daybook parked ls {}` lists them", spec.name);
     }
-    Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, orders).await
+    let items = ids.into_iter().map(|id| {
+        let record = parked.iter().find(|record| record.id == id);
+        let record = record.with_context(|| format!("{} has not parked it", spec.name));
+        Item { target: id, order: record.and_then(|record| order(&spec, record, key_for(record)?)) }
+    });
+    Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, items.collect()).await
 }
 
-/// # Errors
-/// When nothing was chosen, or an id is not among the parked ones.
-fn chosen(which: &Which, parked: Vec<ParkedView>) -> Result<Vec<ParkedView>> {
-    if which.all {
-        return Ok(parked);
-    }
-    if which.id.is_empty() {
-        bail!("name the records by their ids, or take --all; `daybook parked ls {}` lists them", which.part);
-    }
-    let find = |id: &Uuid| parked.iter().find(|record| record.id == *id).cloned();
-    which.id.iter().map(|id| find(id).with_context(|| format!("{} has parked no record {id}", which.part))).collect()
+/// A key by which the partition is reached that has parked the record.
+fn key_for(record: &ParkedView) -> Result<Vec<u8>> {
+    let own = record.key.as_deref().map(|key| STANDARD.decode(key)).transpose()?;
+    Ok(key_in(record.partition, own))
 }

@@ -77,6 +77,7 @@ pub(crate) fn carry_out(place: &Place, arguments: &Arguments) -> Result<Outcome>
 /// Runs until the drain begins and all has ended.
 async fn serve(settings: Settings, chosen: Chosen) -> Result<()> {
     let telemetry = telemetry::start(&settings.telemetry, SERVICE)?;
+    tracing::info!(settings = settings.redacted()?, "settings");
     let process = Process::new()?;
     process.drain.on_signals()?;
     let listener = bound(settings.telemetry.metrics_listen, "telemetry.metrics_listen").await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Outcome, Place};
-use crate::action::{By, Desk, Order};
+use crate::action::{By, Desk, Item, Order};
 use crate::output::{self, Table, cut};
 use crate::{connect, leaves};
 
@@ -199,11 +199,11 @@ impl Target<'_> {
 
     fn step(&self) -> Result<String> {
         let step = self.state.awaited_step().map(str::to_owned);
-        step.with_context(|| format!("{} {} awaits no step now", self.spec.name, self.id))
+        step.context("no step is awaited now")
     }
 
     fn order<M: Message>(&self, message: &M) -> Result<Order> {
-        Order::of(&self.spec.control, key::of(self.id).to_vec(), message, self.id)
+        Order::of(&self.spec.control, key::of(self.id).to_vec(), message)
     }
 }
 
@@ -233,10 +233,11 @@ async fn act(place: &Place, which: &Which, order: impl Fn(&Target<'_>) -> Result
     let settings = place.settings(&[Section::Log, Section::Store])?;
     let spec = saga_spec(&which.saga)?;
     let operator = connect::store(&settings).await?.operator(spec.name)?;
-    let mut orders = Vec::new();
+    let mut items = Vec::new();
     for id in &which.id {
-        let (_, state) = state_of(&operator, spec.name, *id).await?;
-        orders.push(order(&Target { spec: &spec, id: *id, state, by: &which.by })?);
+        let found = state_of(&operator, spec.name, *id).await;
+        let order = found.and_then(|(_, state)| order(&Target { spec: &spec, id: *id, state, by: &which.by }));
+        items.push(Item { target: *id, order });
     }
-    Desk::open(connect::log(&settings, 1)?).await?.carry_out(&which.by, orders).await
+    Desk::open(connect::log(&settings, 1)?).await?.carry_out(&which.by, items).await
 }

@@ -2,15 +2,15 @@
 
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use daybook_engine::{Record, SchemaLookup};
 use daybook_events::{Descriptor, HeaderRef, Timestamp, descriptor, key, unframe};
-use daybook_log::Start;
+use daybook_log::{Refusal, Start, TopicPlan};
 use daybook_service::{Clock, Section, SystemClock};
 use serde_json::{Value, json};
 
 use super::token::span;
-use super::{Outcome, Place};
+use super::{Outcome, Place, topics};
 use crate::connect;
 use crate::marks::Marks;
 use crate::output;
@@ -19,6 +19,8 @@ use crate::output;
 const SEALED: &str = "(sealed)";
 /// Records before the end of each partition that are shown unless told otherwise.
 const LAST_DEFAULT: u32 = 10;
+/// The most topics that are named as similar.
+const SIMILAR_MAX: usize = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -50,7 +52,10 @@ pub(crate) struct Arguments {
 pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Outcome> {
     let log = connect::log(&place.settings(&[Section::Log])?, 1)?;
     let start = start_of(&arguments.from, now())?;
-    let mut tail = log.tail(&arguments.topic, start, arguments.follow).await?;
+    let mut tail = match log.tail(&arguments.topic, start, arguments.follow).await {
+        Err(daybook_log::Error::Refused(Refusal::TopicsMissing { .. })) => return Err(no_topic(&arguments.topic)?),
+        opened => opened?,
+    };
     let mut marks = Marks::default();
     let mut shown = 0;
     while arguments.limit.is_none_or(|limit| shown < limit) {
@@ -63,6 +68,17 @@ pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Ou
         }
     }
     Ok(Outcome::Good)
+}
+
+/// There is no such topic; those of the contract with a name like it may be meant.
+fn no_topic(name: &str) -> Result<anyhow::Error> {
+    let planned = topics::planned()?;
+    if planned.iter().any(|topic| topic.name == name) {
+        return Ok(anyhow!("the topic {name} is missing; create it with: daybook topics apply"));
+    }
+    let is_like = |topic: &&TopicPlan| name.split('.').any(|word| topic.name.contains(word));
+    let similar = planned.iter().filter(is_like).map(|topic| format!("\n  {}", topic.name)).take(SIMILAR_MAX);
+    Ok(anyhow!("there is no topic named {name}; similar ones: {}", similar.collect::<String>()))
 }
 
 fn now() -> Timestamp {
