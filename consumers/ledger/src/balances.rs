@@ -117,6 +117,7 @@ impl Row for EntryTotalRow {
             .and_key("currency", "text")
             .add("debit_minor", "bigint")
             .add("credit_minor", "bigint")
+            .check("debit_minor + credit_minor = 0")
     }
 }
 

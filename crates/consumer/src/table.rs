@@ -43,6 +43,7 @@ pub struct Columns<K> {
     columns: Vec<Column>,
     key_columns: usize,
     indexes: Vec<&'static str>,
+    checks: Vec<&'static str>,
     kind: PhantomData<K>,
 }
 
@@ -50,7 +51,7 @@ impl<K: RowKind> Columns<K> {
     /// The first column of the primary key; of an owned row, the record's key.
     pub fn key(name: &'static str, sql_type: &'static str) -> Self {
         let columns = vec![Column { name, sql_type, fold: Fold::Once }];
-        Self { columns, key_columns: 1, indexes: Vec::new(), kind: PhantomData }
+        Self { columns, key_columns: 1, indexes: Vec::new(), checks: Vec::new(), kind: PhantomData }
     }
 
     /// A further column of the primary key; before all that are not.
@@ -91,6 +92,13 @@ impl<K: RowKind> Columns<K> {
         self
     }
 
+    /// A condition, in SQL, that the database itself holds every row to. A record whose rows break it is parked.
+    #[must_use]
+    pub fn check(mut self, condition: &'static str) -> Self {
+        self.checks.push(condition);
+        self
+    }
+
     fn with(mut self, name: &'static str, sql_type: &'static str, fold: Fold) -> Self {
         self.columns.push(Column { name, sql_type, fold });
         self
@@ -115,8 +123,8 @@ pub struct TableOf {
 impl TableOf {
     /// The table of these rows.
     pub fn rows<R: Row>() -> Self {
-        let Columns { columns, key_columns, indexes, .. } = R::columns();
-        Self { table: Table { name: R::TABLE, columns, key_columns, indexes }, owned: R::Kind::OWNED }
+        let Columns { columns, key_columns, indexes, checks, .. } = R::columns();
+        Self { table: Table { name: R::TABLE, columns, key_columns, indexes, checks }, owned: R::Kind::OWNED }
     }
 }
 

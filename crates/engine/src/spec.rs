@@ -54,6 +54,8 @@ pub struct Table {
     pub key_columns: usize,
     /// Column lists that get an index, e.g. `"person_id, opened_at"`.
     pub indexes: Vec<&'static str>,
+    /// Conditions that the database refuses every row without, e.g. `"debit_minor + credit_minor = 0"`.
+    pub checks: Vec<&'static str>,
 }
 
 #[derive(Clone, Debug)]

@@ -157,7 +157,7 @@ mod tests {
             column("low", Fold::Min),
             column("high", Fold::Max),
         ];
-        vec![Table { name: "t", columns, key_columns: 1, indexes: vec![] }]
+        vec![Table { name: "t", columns, key_columns: 1, indexes: vec![], checks: vec![] }]
     }
 
     fn change(columns: Value, delete: bool) -> Change {

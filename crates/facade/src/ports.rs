@@ -139,9 +139,12 @@ SELECT operation_id, command, caller_id, tenant_id, request_hash, target, accept
        detail, closed_at
 FROM operation WHERE operation_id = $1";
 
+/// Each saga's steps stand in a table of their own, all of the same shape. The limit is [`crate::STEPS_MAX`].
 const STEPS: &str = "\
 SELECT saga, instance_id, incarnation, position, round, step, what, code, next_step, attempt, state, at
-FROM operation_step WHERE operation_id = $1
+FROM (SELECT * FROM operation_step_enrollment WHERE operation_id = $1
+      UNION ALL SELECT * FROM operation_step_payment WHERE operation_id = $1
+      UNION ALL SELECT * FROM operation_step_withdrawal WHERE operation_id = $1) AS steps
 ORDER BY at, saga, instance_id, incarnation, position LIMIT 500";
 
 impl ReadStore for Reads {

@@ -159,11 +159,9 @@ fn table_sql(derived: &str, table: &Table) -> Result<String, Error> {
             key.push(column_name);
         }
     }
-    let mut sql = format!(
-        "CREATE TABLE {derived}.{name} ({}, PRIMARY KEY ({})) WITH (fillfactor = 70);\n",
-        columns.join(", "),
-        key.join(", ")
-    );
+    columns.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    columns.extend(table.checks.iter().map(|condition| format!("CHECK ({condition})")));
+    let mut sql = format!("CREATE TABLE {derived}.{name} ({}) WITH (fillfactor = 70);\n", columns.join(", "));
     for index in &table.indexes {
         sql.push_str(&format!("CREATE INDEX ON {derived}.{name} ({index});\n"));
     }
@@ -179,6 +177,7 @@ fn declaration(tables: &[Table]) -> Value {
             "columns": table.columns.iter().map(column).collect::<Vec<_>>(),
             "key_columns": table.key_columns,
             "indexes": table.indexes,
+            "checks": table.checks,
         })
     };
     tables.iter().map(table).collect()

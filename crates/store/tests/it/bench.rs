@@ -77,6 +77,7 @@ pub fn balance_table() -> Table {
         ],
         key_columns: 2,
         indexes: vec!["label, total"],
+        checks: vec!["total IS DISTINCT FROM -999"],
     }
 }
 

@@ -74,6 +74,8 @@ async fn what_does_not_fit_a_column_or_a_declared_table_is_the_datas_fault() -> 
     let data = |sqlstate: &str| Err(CommitError::Data { sqlstate: sqlstate.to_owned() });
     let row = |total: Value| json!([{"owner": OWNER, "currency": "EUR", "total": total}]);
     let most = i64::MAX;
+    let checked = commit(&part, vec![changes("balance", row(json!(-999)), json!([]))]).await;
+    assert_eq!(checked, data("23514"), "a check of the table");
     commit(&part, vec![changes("balance", row(json!(most)), json!([]))]).await.expect("committed");
     assert_eq!(commit(&part, vec![changes("balance", row(json!(1)), json!([]))]).await, data("22003"), "an overflow");
     assert_eq!(commit(&part, vec![changes("balance", row(json!("x")), json!([]))]).await, data("22P02"));
