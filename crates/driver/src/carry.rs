@@ -27,6 +27,15 @@ pub(crate) enum Done {
     Committed { ticket: u64, result: Result<Timestamp, CommitError>, nexts: Vec<(u16, i64)>, took: Duration },
     Performed { partition: u16, token: u64, intent_id: uuid::Uuid, outcome: Performed },
     Ends { partition: u16, token: u64, data: i64, control: i64 },
+    Kept,
+}
+
+/// Lets go of what the store has kept long enough. Next time will do if it fails.
+pub(crate) async fn keep_house(part: &'static str, store: Arc<PartStore>) -> Done {
+    if let Err(failed) = store.maintain().await {
+        warn!(part, %failed, "housekeeping failed; it is tried again within the hour");
+    }
+    Done::Kept
 }
 
 /// Claims a partition, and asks what its shard was last known to have published.

@@ -28,6 +28,8 @@ const STAND_DOWN_WAIT: Duration = Duration::from_secs(1);
 const TICK_MIN: Duration = Duration::from_millis(5);
 /// How often the figures are brought up to date.
 const FIGURES_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the store is told to let go of what it has kept long enough.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Acknowledgments told to the engine in one go.
 const DELIVERIES_AT_ONCE: usize = 2_000;
 
@@ -61,6 +63,7 @@ pub(crate) struct Runner {
     applied: HashMap<u16, i64>,
     ticked_at: Instant,
     figures_at: Instant,
+    housekeeping_at: Instant,
 }
 
 enum Happened {
@@ -90,6 +93,7 @@ impl Runner {
             applied: HashMap::new(),
             ticked_at: now,
             figures_at: now,
+            housekeeping_at: now + HOUSEKEEPING_INTERVAL,
         }
     }
 
@@ -175,6 +179,10 @@ impl Runner {
         if self.figures_at <= now {
             self.figures_at = now + FIGURES_INTERVAL;
             self.refresh_figures();
+        }
+        if self.housekeeping_at <= now {
+            self.housekeeping_at = now + HOUSEKEEPING_INTERVAL;
+            self.work.push(carry::keep_house(self.with.spec.name, Arc::clone(&self.with.store)).boxed());
         }
         self.tell(Event::Tick)
     }
@@ -287,6 +295,7 @@ impl Runner {
             Done::Ends { partition, token, data, control } => {
                 self.tell(Event::Ends { partition, token, data, control })
             }
+            Done::Kept => Ok(()),
         }
     }
 
