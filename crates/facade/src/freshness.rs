@@ -2,10 +2,9 @@
 //! is known to have ended at some place at some time, a projection that has come to that place knows everything up to that time.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::ports::{LogEnds, NotReadable, Offsets};
@@ -19,17 +18,25 @@ const SAMPLES_MAX: usize = 300;
 /// How long the log may take to say where it ends.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long to go on with the samples there are after the log did not answer.
+const SAMPLE_PAUSE: Duration = Duration::from_secs(2);
+
 /// Remembers where topics ended, and when.
 pub(crate) struct Freshness {
     ends: Arc<dyn LogEnds>,
-    topics: Mutex<HashMap<&'static str, Arc<Mutex<Samples>>>>,
+    topics: Mutex<HashMap<&'static str, Arc<Topic>>>,
 }
 
 #[derive(Default)]
-struct Samples {
-    taken: VecDeque<(Instant, Offsets)>,
-    tried_at: Option<Instant>,
+struct Topic {
+    samples: Mutex<Samples>,
+    /// Before when not to ask again. Held by the one who asks; all others go on with the samples there are.
+    not_before: tokio::sync::Mutex<Option<Instant>>,
 }
+
+/// When, and where the topic ended then.
+#[derive(Default)]
+struct Samples(VecDeque<(Instant, Offsets)>);
 
 impl Freshness {
     pub(crate) fn new(ends: Arc<dyn LogEnds>) -> Self {
@@ -38,20 +45,31 @@ impl Freshness {
 
     /// How old rows are whose projection has applied `topic` up to `applied`. While the log can't be asked, the age grows with the
     /// last sample's; `None` when it was never asked with success.
-    pub(crate) async fn age(&self, topic: &'static str, applied: &Offsets) -> Option<Duration> {
-        let samples = Arc::clone(self.topics.lock().await.entry(topic).or_default());
-        let mut samples = samples.lock().await;
+    pub(crate) async fn age(&self, name: &'static str, applied: &Offsets) -> Option<Duration> {
+        let topic = Arc::clone(lock(&self.topics).entry(name).or_default());
+        self.sample(name, &topic).await;
+        lock(&topic.samples).age(applied, Instant::now())
+    }
+
+    async fn sample(&self, name: &'static str, topic: &Topic) {
+        let Ok(mut not_before) = topic.not_before.try_lock() else {
+            return;
+        };
         let begun = Instant::now();
-        let is_due = |tried: Instant| begun.duration_since(tried) >= SAMPLE_AGE;
-        if samples.tried_at.is_none_or(is_due) {
-            samples.tried_at = Some(begun);
-            match timeout(SAMPLE_TIMEOUT, self.ends.ends(topic)).await {
-                Ok(Ok(ends)) => samples.add(begun, ends),
-                Ok(Err(error)) => tracing::warn!(%error, topic, "the end of a topic is not known"),
-                Err(_) => tracing::warn!(topic, "the end of a topic was not told in time"),
+        if not_before.is_some_and(|not_before| begun < not_before) {
+            return;
+        }
+        match timeout(SAMPLE_TIMEOUT, self.ends.ends(name)).await {
+            Ok(Ok(ends)) => {
+                lock(&topic.samples).add(begun, ends);
+                *not_before = Some(begun + SAMPLE_AGE);
+            }
+            failed => {
+                let error = failed.ok().and_then(Result::err).map(|error| error.to_string());
+                tracing::warn!(error, topic = name, "it is not known where a topic ends");
+                *not_before = Some(Instant::now() + SAMPLE_PAUSE);
             }
         }
-        samples.age(applied, begun)
     }
 
     /// Where the topic ends now.
@@ -65,22 +83,27 @@ impl Freshness {
 
 impl Samples {
     fn add(&mut self, at: Instant, ends: Offsets) {
-        if self.taken.len() == SAMPLES_MAX {
-            self.taken.pop_front();
+        if self.0.len() == SAMPLES_MAX {
+            self.0.pop_front();
         }
-        self.taken.push_back((at, ends));
+        self.0.push_back((at, ends));
     }
 
     /// Since the latest sample that lies behind `applied`; before all of them, since the first, which is the least that it can be.
     fn age(&self, applied: &Offsets, now: Instant) -> Option<Duration> {
-        let latest = self.taken.back()?;
+        let latest = self.0.back()?;
         if has_reached(applied, &latest.1) {
             // Nothing had been added when it was taken: as fresh as the sample.
             return Some(if now.duration_since(latest.0) < SAMPLE_AGE { Duration::ZERO } else { now - latest.0 });
         }
-        let known = self.taken.iter().rev().find(|(_, ends)| has_reached(applied, ends));
-        known.or(self.taken.front()).map(|(at, _)| now.duration_since(*at))
+        let known = self.0.iter().rev().find(|(_, ends)| has_reached(applied, ends));
+        known.or(self.0.front()).map(|(at, _)| now.duration_since(*at))
     }
+}
+
+/// A panic while it was held can't have broken finished entries.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether everything before `ends` has been applied.
@@ -90,7 +113,29 @@ pub(crate) fn has_reached(applied: &Offsets, ends: &Offsets) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+    use futures::future::{BoxFuture, pending};
+
     use super::*;
+
+    struct Silent;
+
+    impl LogEnds for Silent {
+        fn ends(&self, _topic: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>> {
+            pending().boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn only_one_reader_waits_for_a_silent_log_and_only_once() {
+        let freshness = Freshness::new(Arc::new(Silent));
+        let first = freshness.age("a.topic", &[0; 8]);
+        tokio::pin!(first);
+        assert!(first.as_mut().now_or_never().is_none(), "the first one asks");
+        assert_eq!(freshness.age("a.topic", &[0; 8]).now_or_never(), Some(None), "the next one does not wait");
+        assert_eq!(first.await, None);
+        assert_eq!(freshness.age("a.topic", &[0; 8]).now_or_never(), Some(None), "nobody asks again at once");
+    }
 
     #[test]
     fn an_answer_is_as_old_as_the_last_end_that_it_has_reached() {

@@ -117,6 +117,7 @@ mod tests {
     use jsonwebtoken::{EncodingKey, Header};
     use serde_json::json;
     use tokio::net::TcpListener;
+    use tokio::task::JoinSet;
     use uuid::Uuid;
 
     use super::*;
@@ -164,6 +165,8 @@ mod tests {
         asked: Arc<AtomicUsize>,
         tokens: Tokens,
         clock: SetClock,
+        /// Ends with the issuer.
+        _server: JoinSet<std::io::Result<()>>,
     }
 
     impl Issuer {
@@ -177,12 +180,13 @@ mod tests {
                 count.fetch_add(1, Ordering::SeqCst);
                 std::future::ready(answer.lock().unwrap().clone())
             };
-            tokio::spawn(async move { axum::serve(listener, Router::new().route("/keys", get(handler))).await });
+            let mut server = JoinSet::new();
+            server.spawn(async move { axum::serve(listener, Router::new().route("/keys", get(handler))).await });
             let clock = SetClock::default();
             let (issuer, audience) = ("daybook".to_owned(), "daybook".to_owned());
             let auth = Auth { issuer, audience, shared_secret: None, jwks_url: Some(url) };
             let tokens = Tokens::new(&auth, Arc::new(clock.clone())).unwrap();
-            Self { keys, asked, tokens, clock }
+            Self { keys, asked, tokens, clock, _server: server }
         }
 
         fn publish(&self, keys: &[serde_json::Value]) {

@@ -49,7 +49,7 @@ pub struct OperationRow {
     pub closed_at: Option<String>,
 }
 
-/// A row of the table `operation_step`.
+/// A row of one of the tables `operation_step_…`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StepRow {
     /// Name of the saga.

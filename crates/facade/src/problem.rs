@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::codes::{self, Code};
@@ -21,7 +21,7 @@ pub struct Problem {
     pub(crate) code: Code,
     pub(crate) detail: Option<Cow<'static, str>>,
     pub(crate) errors: Vec<FieldError>,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What is wrong with one place in the body.
@@ -43,7 +43,7 @@ impl FieldError {
 impl Problem {
     /// A problem with nothing but its code.
     pub fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new(), headers: HeaderMap::new() }
+        Self { code, detail: None, errors: Vec::new(), headers: Vec::new() }
     }
 
     /// The body does not have the required form.
@@ -61,9 +61,9 @@ impl Problem {
 
     /// With a header field of the answer.
     #[must_use]
-    pub fn header(mut self, name: header::HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+    pub fn header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
         if let Ok(value) = value.try_into() {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -113,7 +113,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status: StatusCode = self.code.status;
         let mut response = status.into_response();
-        response.headers_mut().extend(self.headers.clone());
+        response.headers_mut().extend(self.headers.iter().cloned());
         response.extensions_mut().insert(self);
         response
     }

@@ -14,7 +14,7 @@ use daybook_store::Param;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::accept::{Ids, deadline_of};
@@ -314,7 +314,8 @@ async fn wait_for(shared: &Shared, mount: &ReadMount, asked: &Asked, id: Uuid, b
         }
     };
     waiter.find(by, closed).await?.ok_or_else(too_late)?;
-    let ends = shared.freshness.ends_now(mount.topic).await.map_err(unreadable)?;
+    let ends = timeout_at(by, shared.freshness.ends_now(mount.topic)).await;
+    let ends = ends.map_err(|_| too_late())?.map_err(unreadable)?;
     let applied = || async {
         let applied = shared.reads.applied(mount.route.projection).await.map_err(unreadable)?;
         Ok::<_, Problem>(has_reached(&applied, &ends).then_some(()))
