@@ -4,7 +4,7 @@ mod error;
 mod rules;
 mod sources;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use daybook_vault::Secret;
 use serde::de::IntoDeserializer as _;
@@ -162,8 +162,6 @@ pub struct Http {
     pub max_connections: usize,
     /// Origins that may call from a browser.
     pub cors_origins: Vec<String>,
-    /// Proxies that are believed.
-    pub trusted_proxies: Vec<IpAddr>,
 }
 
 /// `[auth]`
@@ -249,12 +247,6 @@ pub struct Engine {
     pub unpublished_max: u64,
     /// The most messages held per partition.
     pub held_max_per_partition: u64,
-    /// How long a command from outside is known.
-    pub applied_days: u32,
-    /// How long published outbox rows are kept.
-    pub outbox_hours: u32,
-    /// The most calls to the outside world at once.
-    pub effects_max_in_flight: usize,
 }
 
 /// TOML has no null: an empty text stands for "not set".
