@@ -139,7 +139,7 @@ async fn list(store: &Store, sagas: &[String], filter: &SagaFilter, as_json: boo
 
 async fn state_of(operator: &Operator, saga: &str, id: Uuid) -> Result<(SagaView, State)> {
     let found = connect::if_started(operator.saga_state(id).await)?.flatten();
-    let (view, body) = found.with_context(|| format!("{saga} has no instance {id}"))?;
+    let (view, body) = found.context("there is no such instance")?;
     // The parser's own text may repeat what is stored.
     let state = serde_json::from_slice(&body);
     Ok((view, state.map_err(|_| anyhow::anyhow!("the state of {id} was written by another release"))?))
