@@ -23,6 +23,8 @@ struct PaymentRow {
     currency: Option<String>,
     status: Option<&'static str>,
     code: Option<String>,
+    /// By which the provider's notices that carry no metadata (disputes) are told apart.
+    provider_reference: Option<String>,
     captured_minor: Option<i64>,
     fee_minor: Option<i64>,
     refunded_minor: Option<i64>,
@@ -44,6 +46,7 @@ impl Row for PaymentRow {
             .set("currency", "text")
             .set("status", "text")
             .set("code", "text")
+            .set("provider_reference", "text")
             .set("captured_minor", "bigint")
             .add("fee_minor", "bigint")
             .add("refunded_minor", "bigint")
@@ -52,6 +55,7 @@ impl Row for PaymentRow {
             .set("updated_at", "timestamptz")
             .index("payer_id, requested_at")
             .index("organization_id")
+            .index("provider_reference")
     }
 }
 
@@ -132,7 +136,9 @@ fn row(event: &PaymentEvent, time: Option<RowTime>) -> Option<PaymentRow> {
             requested_at: time,
             ..with_status("requested")
         },
-        PaymentEvent::PaymentAuthorized(_) => with_status("authorized"),
+        PaymentEvent::PaymentAuthorized(event) => {
+            PaymentRow { provider_reference: Some(event.provider_reference.clone()), ..with_status("authorized") }
+        }
         PaymentEvent::PaymentDeclined(event) => {
             PaymentRow { code: Some(event.code.clone()), ..with_status("declined") }
         }
