@@ -57,6 +57,7 @@ impl Claims {
 pub struct Api {
     pub http: Client,
     pub url: String,
+    /// Empty: none is sent.
     pub token: String,
 }
 
@@ -121,9 +122,10 @@ impl Answer {
 }
 
 impl Api {
-    /// A request to a path from the root, with the token.
+    /// A request to a path from the root, with the token if there is one.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
     }
 
     /// # Errors

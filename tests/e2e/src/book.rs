@@ -1,8 +1,7 @@
 //! The book: what stands in the topics, read by `kcat` where that suffices, and records that no façade would publish.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -46,14 +45,16 @@ impl Book {
     /// # Errors
     /// When the brokers do not take it.
     pub fn publish_bytes(&self, topic: &str, partition: u32, key: &str, value: &[u8]) -> Result<()> {
-        let mut child = self
-            .kcat(&["-P", "-t", &self.wire(topic), "-p", &partition.to_string(), "-k", key, "-D", ""])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
+        // A file is one record, whatever bytes are in it.
+        let file = std::env::temp_dir().join(Uuid::new_v4().to_string());
+        std::fs::write(&file, value)?;
+        let status = self
+            .kcat(&["-P", "-t", &self.wire(topic), "-p", &partition.to_string(), "-k", key])
+            .arg(&file)
+            .status()
             .context("kcat does not start")?;
-        child.stdin.take().context("the pipe was asked for")?.write_all(value)?;
-        ensure!(child.wait()?.success(), "kcat does not publish");
+        std::fs::remove_file(&file)?;
+        ensure!(status.success(), "kcat does not publish");
         Ok(())
     }
 
@@ -122,11 +123,20 @@ impl Book {
     /// # Errors
     /// When the brokers do not answer.
     pub fn topics(&self) -> Result<Vec<String>> {
-        let output = self.kcat(&["-L", "-J"]).output().context("kcat does not start")?;
-        let listed: Value = serde_json::from_slice(&output.stdout)?;
-        let topics = listed["topics"].as_array().context("the list has topics")?;
-        let names = topics.iter().filter_map(|topic| topic["topic"].as_str());
+        let listed = self.listed()?;
+        let names = listed.iter().filter_map(|topic| topic["topic"].as_str());
         Ok(names.filter(|name| name.starts_with(&self.prefix)).map(str::to_owned).collect())
+    }
+
+    /// How many partitions the brokers say a topic has; `None` when there is no such topic.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub fn partitions(&self, topic: &str) -> Result<Option<usize>> {
+        let wire = self.wire(topic);
+        let listed = self.listed()?;
+        let found = listed.iter().find(|listed| listed["topic"].as_str() == Some(&wire));
+        Ok(found.and_then(|topic| topic["partitions"].as_array()).map(Vec::len))
     }
 
     /// Every key, header and value of every topic, one after the other.
@@ -162,6 +172,15 @@ impl Book {
         })
     }
 
+    fn listed(&self) -> Result<Vec<Value>> {
+        let output = self.kcat(&["-L", "-J"]).output().context("kcat does not start")?;
+        let mut listed: Value = serde_json::from_slice(&output.stdout)?;
+        match listed["topics"].take() {
+            Value::Array(topics) => Ok(topics),
+            other => bail!("not a list of topics: {other}"),
+        }
+    }
+
     fn log(&self) -> Result<Log> {
         Ok(Log::open(Settings {
             brokers: self.brokers.clone(),
@@ -172,7 +191,9 @@ impl Book {
     }
 
     fn read(&self, arguments: &[&str]) -> Result<Vec<u8>> {
-        let output = self.kcat(&["-C"]).args(arguments).output().context("kcat does not start")?;
+        // The brokers answer at once where there is nothing more, instead of half a second later.
+        let output =
+            self.kcat(&["-C", "-X", "fetch.wait.max.ms=5"]).args(arguments).output().context("kcat does not start")?;
         ensure!(output.status.success(), "kcat: {}", String::from_utf8_lossy(&output.stderr));
         Ok(output.stdout)
     }

@@ -85,7 +85,8 @@ impl<'p> Scene<'p> {
     /// Somebody whom nobody knows yet.
     pub fn stranger(&self) -> Learner {
         let id = Uuid::new_v4();
-        let tag = id.simple().to_string();
+        // Not the id in another form: that stands everywhere.
+        let tag = Uuid::new_v4().simple().to_string();
         Learner {
             id,
             name: format!("Zebulon Quarterm{tag}"),

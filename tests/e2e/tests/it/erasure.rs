@@ -74,8 +74,9 @@ fn an_erased_person_is_nowhere_and_the_rest_goes_on() -> Result<()> {
 /// Neither name nor address stands there, in clear or in the encodings in which bytes are shown.
 fn assert_nowhere(learner: &Learner, place: &[u8], name: &str) -> Result<()> {
     ensure!(!place.is_empty(), "{name} is empty, so nothing was searched");
-    let user = learner.email.split('@').next().unwrap_or_default();
-    for secret in [learner.name.as_bytes(), learner.email.as_bytes(), &learner.name.as_bytes()[..16]] {
+    // The account alone is enough: no mail server and no given name has to stand beside it.
+    let account = learner.email.split('@').next().unwrap_or_default();
+    for secret in [learner.name.as_bytes(), account.as_bytes()] {
         // In base64 what stands around it shifts the text: three ways, without the characters at its ends.
         let shifted = (0..3).map(|shift| {
             let text = STANDARD_NO_PAD.encode([&[0; 2][..shift.min(2)], secret].concat());
@@ -90,7 +91,5 @@ fn assert_nowhere(learner: &Learner, place: &[u8], name: &str) -> Result<()> {
             );
         }
     }
-    // The id without its hyphens is the address; with them it is only an id.
-    ensure!(!place.windows(user.len()).any(|window| window == user.as_bytes()), "{name} holds the address");
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! What cannot work does not start, and says what would help.
 
 use anyhow::{Context, Result};
-use e2e::{Platform, kafka};
+use e2e::until::PATIENCE;
+use e2e::{Platform, kafka, until};
 
 const COMMANDS: &str = "learning.course.commands.v1";
 
@@ -31,6 +32,7 @@ fn a_changed_number_of_partitions_is_refused() -> Result<()> {
     let platform = ran_once("partitions")?;
     let book = platform.book();
     kafka::add_partitions(&book.brokers, &book.wire(COMMANDS), 9)?;
+    until("there are nine", PATIENCE, || Ok((book.partitions(COMMANDS)? == Some(9)).then_some(())))?;
     assert_refused(&platform, &[COMMANDS, "9 partitions", "copy it"])
 }
 
@@ -39,10 +41,9 @@ fn a_recreated_topic_is_refused() -> Result<()> {
     let platform = ran_once("recreated")?;
     let book = platform.book();
     kafka::delete_topic(&book.brokers, &book.wire(COMMANDS))?;
-    e2e::until("the topic is made anew", e2e::until::PATIENCE, || {
-        platform.succeed(&["topics", "apply"])?;
-        Ok(book.topics()?.contains(&book.wire(COMMANDS)).then_some(()))
-    })?;
+    until("the topic is gone", PATIENCE, || Ok(book.partitions(COMMANDS)?.is_none().then_some(())))?;
+    platform.succeed(&["topics", "apply"])?;
+    until("the topic is made anew", PATIENCE, || Ok(book.partitions(COMMANDS)?.map(drop)))?;
     assert_refused(&platform, &[COMMANDS, "deleted and made anew", "restore the topic"])
 }
 
@@ -51,9 +52,7 @@ fn a_missing_topic_is_refused() -> Result<()> {
     let platform = ran_once("missing")?;
     let book = platform.book();
     kafka::delete_topic(&book.brokers, &book.wire(COMMANDS))?;
-    e2e::until("the topic is gone", e2e::until::PATIENCE, || {
-        Ok((!book.topics()?.contains(&book.wire(COMMANDS))).then_some(()))
-    })?;
+    until("the topic is gone", PATIENCE, || Ok(book.partitions(COMMANDS)?.is_none().then_some(())))?;
     assert_refused(&platform, &[COMMANDS, "daybook topics apply"])
 }
 
