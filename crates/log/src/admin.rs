@@ -6,7 +6,9 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::client::{Quiet, base};
@@ -18,8 +20,8 @@ use crate::{Difference, Error, Refusal, Settings, TopicPlan};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker may take to create topics.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often brokers are asked whether they know a new topic.
-const KNOWN_POLL: Duration = Duration::from_millis(20);
+/// How long a question waits before it is asked again: brokers know of a change a moment after the controller.
+const ASK_POLL: Duration = Duration::from_millis(20);
 /// Copies that must have a record before it is acknowledged, where there are at least three.
 const IN_SYNC_MIN: &str = "2";
 const REPLICATION_FOR_IN_SYNC_MIN: u16 = 3;
@@ -166,7 +168,7 @@ impl Admin {
     /// The controller answers before all brokers know.
     async fn until_known(&self, names: &[String]) -> Result<(), Error> {
         while self.describe(names).await?.len() < names.len() {
-            tokio::time::sleep(KNOWN_POLL).await;
+            tokio::time::sleep(ASK_POLL).await;
         }
         Ok(())
     }
@@ -191,19 +193,25 @@ impl Admin {
         }
     }
 
-    /// Start and end of a partition now.
+    /// Start and end of a partition now. A partition that has no leader at the moment is asked again for a while.
     ///
     /// # Errors
     /// When no broker answers in time.
     pub async fn ends(&self, topic: &str, partition: u16) -> Result<Ends, Error> {
-        let topic = self.settings.wire(topic);
-        self.ask(move |client| {
-            let (start, end) = client
-                .fetch_watermarks(&topic, i32::from(partition), ANSWER_TIMEOUT)
-                .map_err(Error::kafka("ask for the ends of a partition"))?;
-            Ok(Ends { start, end })
-        })
-        .await
+        let until = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            let wire = self.settings.wire(topic);
+            let asked = self
+                .ask(move |client| Ok(client.fetch_watermarks(&wire, i32::from(partition), ANSWER_TIMEOUT)))
+                .await?;
+            match asked {
+                Ok((start, end)) => return Ok(Ends { start, end }),
+                Err(failed) if has_no_leader(&failed) && Instant::now() < until => {
+                    tokio::time::sleep(ASK_POLL).await;
+                }
+                Err(source) => return Err(Error::Kafka { during: "ask for the ends of a partition", source }),
+            }
+        }
     }
 
     /// librdkafka's questions block their thread.
@@ -216,4 +224,12 @@ impl Admin {
             .await
             .map_err(|_| Error::Late("a question that was given up because the process ends"))?
     }
+}
+
+/// So it is right after a topic was created, and while leaders change.
+fn has_no_leader(failed: &KafkaError) -> bool {
+    matches!(
+        failed,
+        KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
+    )
 }

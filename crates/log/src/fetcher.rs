@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use daybook_engine::{Record, SchemaLookup, Stream};
-use daybook_events::{Schemas, Timestamp, Writer, unframe};
+use daybook_events::{Schemas, Writer};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -18,10 +17,12 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::client::base;
+use crate::client::sleep_until;
+use crate::inputs::{Inputs, config};
 use crate::lanes::{Chunk, Chunks, Lane};
 use crate::membership::{Change, Membership};
 use crate::native;
+use crate::record::read;
 use crate::{Committed, Error, Refusal, Registry, Settings, Witness};
 
 /// Most records and bytes that are taken from librdkafka before the engine is told.
@@ -47,22 +48,6 @@ pub enum Fetched {
     Records { partition: u16, stream: Stream, token: u64, records: Vec<Record> },
 }
 
-/// The topics of a part, as the brokers know them.
-#[derive(Clone, Debug)]
-struct Topics {
-    data: String,
-    control: String,
-}
-
-impl Topics {
-    fn of(&self, stream: Stream) -> &str {
-        match stream {
-            Stream::Data => &self.data,
-            Stream::Control => &self.control,
-        }
-    }
-}
-
 type Lookup = BoxFuture<'static, (u32, SchemaLookup)>;
 type GroupConsumer = StreamConsumer<Membership>;
 
@@ -70,7 +55,7 @@ type GroupConsumer = StreamConsumer<Membership>;
 /// that of the fetch that it answers.
 pub struct Fetcher {
     group: String,
-    topics: Topics,
+    topics: Inputs,
     consumer: Arc<GroupConsumer>,
     registry: Arc<Registry>,
     lanes: HashMap<(u16, Stream), Lane>,
@@ -84,35 +69,6 @@ pub struct Fetcher {
     lookups: FuturesUnordered<Lookup>,
     witnesses: HashMap<u16, (i64, Witness)>,
     witness_at: Option<Instant>,
-}
-
-fn config(settings: &Settings, group: &str) -> rdkafka::ClientConfig {
-    let mut config = base(settings);
-    config
-        .set("group.id", group)
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", "6000")
-        .set("heartbeat.interval.ms", "1000")
-        // The task that polls never blocks; if it is stuck for this long the group may have the partitions.
-        .set("max.poll.interval.ms", "60000")
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        // Offsets come from the database; one that the log does not have is refused, never guessed.
-        .set("auto.offset.reset", "error")
-        .set("fetch.min.bytes", "1")
-        // Only what an idle consumer costs: a record is answered at once.
-        .set("fetch.wait.max.ms", "500")
-        .set("fetch.queue.backoff.ms", "10")
-        .set("fetch.error.backoff.ms", "50")
-        .set("queued.min.messages", "10000")
-        .set("queued.max.messages.kbytes", "16384")
-        .set("fetch.message.max.bytes", "1048576")
-        .set("fetch.max.bytes", "8388608")
-        .set("check.crcs", "false");
-    if let Some(instance) = &settings.instance {
-        config.set("group.instance.id", format!("{group}-{instance}"));
-    }
-    config
 }
 
 impl Fetcher {
@@ -132,7 +88,7 @@ impl Fetcher {
             .create_with_context(Membership::default())
             .map_err(|refused| Refusal::Settings(refused.to_string()))?;
         Ok(Self {
-            topics: Topics { data: settings.wire(data), control: settings.wire(control) },
+            topics: Inputs { data: settings.wire(data), control: settings.wire(control) },
             group,
             consumer: Arc::new(consumer),
             registry: Arc::clone(registry),
@@ -205,7 +161,7 @@ impl Fetcher {
             tokio::select! {
                 () = consumer.context().noted.notified() => {}
                 Some((id, lookup)) = self.lookups.next(), if !self.lookups.is_empty() => self.learned(id, lookup),
-                () = at(witness_at) => self.commit_witnesses(CommitMode::Async),
+                () = sleep_until(witness_at) => self.commit_witnesses(CommitMode::Async),
                 Some(first) = stream.next() => {
                     let mut chunks = Chunks::default();
                     let mut bytes = self.take(first, &mut chunks)?;
@@ -231,7 +187,7 @@ impl Fetcher {
             self.unassign(partition)?;
         }
         let during = "fetch a partition";
-        let mut list = self.both_topics(partition);
+        let mut list = self.topics.both(partition);
         for (stream, offset) in [(Stream::Data, data), (Stream::Control, control)] {
             list.set_partition_offset(self.topics.of(stream), i32::from(partition), Offset::Offset(offset))
                 .map_err(Error::kafka(during))?;
@@ -261,12 +217,12 @@ impl Fetcher {
             self.unassign(partition)
         } else {
             self.paused_for_good.insert(partition);
-            self.consumer.pause(&self.both_topics(partition)).map_err(Error::kafka("stop fetching a partition"))
+            self.consumer.pause(&self.topics.both(partition)).map_err(Error::kafka("stop fetching a partition"))
         }
     }
 
     fn unassign(&self, partition: u16) -> Result<(), Error> {
-        let list = self.both_topics(partition);
+        let list = self.topics.both(partition);
         self.consumer.incremental_unassign(&list).map_err(Error::kafka("stop fetching a partition"))
     }
 
@@ -291,7 +247,7 @@ impl Fetcher {
         let assigned = self.consumer.assignment().map_err(Error::kafka("ask for the assignment"))?;
         let mut gone = TopicPartitionList::new();
         for element in assigned.elements() {
-            let stream = self.stream_of(element.topic());
+            let stream = self.topics.stream_of(element.topic());
             let partition = u16::try_from(element.partition()).ok();
             let is_fetched = stream.zip(partition).is_some_and(|(stream, of)| self.lanes.contains_key(&(of, stream)));
             if !is_fetched {
@@ -301,12 +257,16 @@ impl Fetcher {
         self.consumer.incremental_unassign(&gone).map_err(Error::kafka("answer a revocation"))
     }
 
+    /// Holds a stream's records back: the engine has no room.
+    ///
     /// # Errors
     /// When librdkafka refuses.
     pub fn pause(&mut self, partition: u16, stream: Stream) -> Result<(), Error> {
         self.set_paused(partition, stream, true)
     }
 
+    /// Ends [`Fetcher::pause`].
+    ///
     /// # Errors
     /// When librdkafka refuses.
     pub fn resume(&mut self, partition: u16, stream: Stream) -> Result<(), Error> {
@@ -365,7 +325,7 @@ impl Fetcher {
             Ok(message) => message,
             Err(failed) => return self.failed(&failed).map(|()| 0),
         };
-        let lane = self.stream_of(message.topic()).zip(u16::try_from(message.partition()).ok());
+        let lane = self.topics.stream_of(message.topic()).zip(u16::try_from(message.partition()).ok());
         let Some((stream, partition)) = lane else {
             return Ok(0);
         };
@@ -492,8 +452,8 @@ impl Fetcher {
         let flowed = lane.flows();
         lane.paused = paused;
         match (flowed, lane.flows()) {
-            (true, false) => self.consumer.pause(&self.one_topic(partition, stream)),
-            (false, true) => self.consumer.resume(&self.one_topic(partition, stream)),
+            (true, false) => self.consumer.pause(&self.topics.one(partition, stream)),
+            (false, true) => self.consumer.resume(&self.topics.one(partition, stream)),
             (true, true) | (false, false) => Ok(()),
         }
         .map_err(Error::kafka("pause or resume a partition"))
@@ -504,7 +464,7 @@ impl Fetcher {
         if self.lanes.get(&(partition, stream)).is_some_and(|lane| lane.paused) {
             return;
         }
-        if let Err(failed) = self.consumer.pause(&self.one_topic(partition, stream)) {
+        if let Err(failed) = self.consumer.pause(&self.topics.one(partition, stream)) {
             // Harmless: what arrives waits in the lane.
             warn!(group = self.group, partition, %failed, "a partition could not be paused");
         }
@@ -515,7 +475,7 @@ impl Fetcher {
         if !self.lanes.get(&(partition, stream)).is_some_and(Lane::flows) {
             return;
         }
-        if let Err(failed) = self.consumer.resume(&self.one_topic(partition, stream)) {
+        if let Err(failed) = self.consumer.resume(&self.topics.one(partition, stream)) {
             warn!(group = self.group, partition, %failed, "a partition could not be resumed");
         }
     }
@@ -536,60 +496,11 @@ impl Fetcher {
             warn!(group = self.group, %failed, "group offsets were not committed");
         }
     }
-
-    fn one_topic(&self, partition: u16, stream: Stream) -> TopicPartitionList {
-        let mut list = TopicPartitionList::with_capacity(1);
-        list.add_partition(self.topics.of(stream), i32::from(partition));
-        list
-    }
-
-    fn both_topics(&self, partition: u16) -> TopicPartitionList {
-        let mut list = self.one_topic(partition, Stream::Data);
-        list.add_partition(self.topics.of(Stream::Control), i32::from(partition));
-        list
-    }
-
-    fn stream_of(&self, topic: &str) -> Option<Stream> {
-        [Stream::Data, Stream::Control].into_iter().find(|stream| self.topics.of(*stream) == topic)
-    }
 }
 
 impl Drop for Fetcher {
     /// Leaves the group, which blocks until the broker knows (see [`Fetcher::close`]).
     fn drop(&mut self) {
         self.consumer.context().leave(&*self.consumer, !self.revoking.is_empty());
-    }
-}
-
-/// Copies a message out of librdkafka. Until it is looked up, a framed record's schema is "no such id".
-pub(crate) fn read(message: &BorrowedMessage<'_>, stream: Stream, partition: u16) -> Record {
-    let (key, value) = (message.key(), message.payload());
-    let header = native::header(message, c"db");
-    // One allocation for the three.
-    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let mut copied = BytesMut::with_capacity(length(key) + length(header) + length(value));
-    let mut copy = |bytes: Option<&[u8]>| -> Option<Bytes> {
-        copied.extend_from_slice(bytes?);
-        Some(copied.split().freeze())
-    };
-    Record {
-        stream,
-        partition,
-        offset: message.offset(),
-        time: Timestamp::from_millis(message.timestamp().to_millis().unwrap_or_default()),
-        key: copy(key),
-        header: copy(header),
-        value: copy(value),
-        schema: match value.map(unframe) {
-            Some(Ok((id, _))) => SchemaLookup::NoSuchId(id),
-            Some(Err(_)) | None => SchemaLookup::Unframed,
-        },
-    }
-}
-
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }

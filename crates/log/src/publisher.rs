@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::Settings;
+use crate::client::sleep_until;
 use crate::headers::Envelope;
 use crate::producer::{Handle, NotTaken, Outbound, Ticket};
 
@@ -162,12 +163,5 @@ impl Publisher {
         };
         let delivered = Delivered { partition: *partition, attempt: *attempt, seq: message.seq, ok: false };
         self.handle.send(outbound, Ticket::Shard { to: self.sender.clone(), delivered })
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

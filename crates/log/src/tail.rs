@@ -14,7 +14,7 @@ use std::time::Duration;
 use daybook_events::Timestamp;
 
 use crate::client::{Quiet, base};
-use crate::fetcher::read;
+use crate::record::read;
 use crate::{Admin, Error, Refusal, Registry, Settings};
 
 /// librdkafka wants a group name, though nothing is joined or committed.

@@ -8,7 +8,7 @@ use daybook_log::{Delivered, Log, TopicPlan};
 use daybook_stack::{Layout, Plan, Server, Silent, Stack};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use crate::support::{DATA, NO_SUCH_ID, log, outgoing, publish, settings, topic, within};
@@ -58,7 +58,7 @@ async fn a_refused_message_fails_and_the_next_attempt_comes_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paused_broker_loses_nothing() {
+async fn a_killed_broker_loses_nothing() {
     let mut stack =
         Stack::start(Layout::temporary().unwrap(), &Plan::for_tests(&[Server::Kafka]), &Silent).expect("a broker");
     let log = Log::open(daybook_log::Settings { brokers: stack.urls().kafka.clone(), ..settings() }).unwrap();
@@ -77,13 +77,15 @@ async fn a_paused_broker_loses_nothing() {
     assert_eq!(log.admin().ends(DATA, 5).await.unwrap().end, 50);
 }
 
+const LIMITED: &str = "learning.limited.events.v1";
+
 /// Kafka refuses the second message for good, and `enable.gapless.guarantee` forbids to send any after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_that_failed_for_good_is_replaced_and_every_shard_hears_of_it() {
     let log = log().await;
-    limit_batches_to(20_000, &log).await;
+    limited(20_000, LIMITED, &log).await;
     let mut publisher = log.publisher("courses");
-    let mut messages: Vec<_> = (1..=20).map(|seq| outgoing(DATA, seq, NO_SUCH_ID)).collect();
+    let mut messages: Vec<_> = (1..=20).map(|seq| outgoing(LIMITED, seq, NO_SUCH_ID)).collect();
     messages[1].value = vec![0; 50_000].into();
     publisher.publish(3, 1, messages);
     let mut failed = Vec::new();
@@ -95,19 +97,20 @@ async fn a_producer_that_failed_for_good_is_replaced_and_every_shard_hears_of_it
         }
     }
     assert!(failed.contains(&2), "{failed:?}");
-    publisher.publish(3, 2, (2..=20).map(|seq| outgoing(DATA, seq, NO_SUCH_ID)).collect());
+    publisher.publish(3, 2, (2..=20).map(|seq| outgoing(LIMITED, seq, NO_SUCH_ID)).collect());
     for seq in 2..=20 {
         let delivered = within(publisher.next()).await;
         assert_eq!(delivered, Delivered { partition: 3, attempt: 2, seq, ok: true });
     }
 }
 
-async fn limit_batches_to(bytes: u32, log: &Log) {
+/// A topic that takes no larger batch of records.
+async fn limited(bytes: u32, name: &str, log: &Log) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", &log.settings().brokers).create().unwrap();
-    let topic = format!("{}{DATA}", log.settings().topic_prefix);
+    let topic = format!("{}{name}", log.settings().topic_prefix);
     let limit = bytes.to_string();
-    let config = AlterConfig::new(ResourceSpecifier::Topic(&topic)).set("max.message.bytes", &limit);
-    let altered = admin.alter_configs(&[config], &AdminOptions::new()).await.unwrap();
-    assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+    let topic = NewTopic::new(&topic, i32::from(PARTITIONS), TopicReplication::Fixed(1));
+    let created = admin.create_topics(&[topic.set("max.message.bytes", &limit)], &AdminOptions::new()).await.unwrap();
+    assert!(created.iter().all(Result::is_ok), "{created:?}");
 }
