@@ -137,7 +137,7 @@ async fn list(store: &Store, sagas: &[String], filter: &SagaFilter, as_json: boo
     Ok(Outcome::Good)
 }
 
-async fn state_of(operator: &Operator, saga: &str, id: Uuid) -> Result<(SagaView, State)> {
+async fn state_of(operator: &Operator, id: Uuid) -> Result<(SagaView, State)> {
     let found = connect::if_started(operator.saga_state(id).await)?.flatten();
     let (view, body) = found.context("there is no such instance")?;
     // The parser's own text may repeat what is stored.
@@ -146,7 +146,7 @@ async fn state_of(operator: &Operator, saga: &str, id: Uuid) -> Result<(SagaView
 }
 
 async fn show(operator: &Operator, saga: &str, id: Uuid, as_json: bool) -> Result<Outcome> {
-    let (view, state) = state_of(operator, saga, id).await?;
+    let (view, state) = state_of(operator, id).await?;
     let history = operator.history(id, 0).await?;
     if as_json {
         let failure = &state.failure;
@@ -235,7 +235,7 @@ async fn act(place: &Place, which: &Which, order: impl Fn(&Target<'_>) -> Result
     let operator = connect::store(&settings).await?.operator(spec.name)?;
     let mut items = Vec::new();
     for id in &which.id {
-        let found = state_of(&operator, spec.name, *id).await;
+        let found = state_of(&operator, *id).await;
         let order = found.and_then(|(_, state)| order(&Target { spec: &spec, id: *id, state, by: &which.by }));
         items.push(Item { target: *id, order });
     }
