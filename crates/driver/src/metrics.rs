@@ -16,12 +16,15 @@ const UNKNOWN_LAG: i64 = -1;
 /// Chunks remembered per partition to tell how old what was applied is.
 const AGES_MAX: usize = 256;
 
+/// Metrics, each with what it shows.
+type Figures<M, F> = Vec<(M, fn(&F) -> u64)>;
+
 pub(crate) struct PartMetrics {
     part: &'static str,
     input: &'static str,
     counted: Counters,
-    counters: Vec<(IntCounter, fn(&Counters) -> u64)>,
-    gauges: Vec<(IntGauge, fn(&Gauges) -> u64)>,
+    counters: Figures<IntCounter, Counters>,
+    gauges: Figures<IntGauge, Gauges>,
     commit_seconds: Histogram,
     age_seconds: Histogram,
     alarms: service::Counters<2>,
@@ -37,7 +40,7 @@ impl PartMetrics {
         let counter =
             |name: &str, help: &str| Ok::<_, MetricsError>(metrics.counter(name, help, ["part"])?.with([part]));
         let gauge = |name: &str, help: &str| Ok::<_, MetricsError>(metrics.gauge(name, help, ["part"])?.with([part]));
-        let counters: Vec<(IntCounter, fn(&Counters) -> u64)> = vec![
+        let counters: Figures<IntCounter, Counters> = vec![
             (counter("daybook_applied_total", "Inputs applied.")?, |c| c.applied),
             (counter("daybook_rejected_total", "Commands rejected.")?, |c| c.rejected),
             (counter("daybook_parked_total", "Records parked.")?, |c| c.parked),
@@ -55,7 +58,7 @@ impl PartMetrics {
             (counter("daybook_fenced_total", "Partitions stood down from.")?, |c| c.fenced),
             (counter("daybook_store_retries_total", "Batches tried again.")?, |c| c.store_retries),
         ];
-        let gauges: Vec<(IntGauge, fn(&Gauges) -> u64)> = vec![
+        let gauges: Figures<IntGauge, Gauges> = vec![
             (gauge("daybook_partitions", "Partitions owned and live.")?, |g| g.partitions as u64),
             (gauge("daybook_partitions_halted", "Partitions that stand still.")?, |g| g.halted as u64),
             (gauge("daybook_queue_bytes", "Bytes fetched and not yet applied.")?, |g| g.queued_bytes as u64),
@@ -118,7 +121,7 @@ impl PartMetrics {
         for (partition, next) in nexts {
             let Some(arrivals) = self.arrivals.get_mut(partition) else { continue };
             let applied = arrivals.partition_point(|(offset, _)| offset < next);
-            if let Some((_, time)) = arrivals.drain(..applied).last() {
+            if let Some((_, time)) = arrivals.drain(..applied).next_back() {
                 self.age_seconds.observe(Duration::from_micros(age_micros(now, time)).as_secs_f64());
             }
         }

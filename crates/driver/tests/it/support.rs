@@ -54,7 +54,7 @@ impl Running {
 impl Bench {
     pub async fn new() -> Self {
         let urls = Stack::shared_for_tests(&[Server::Kafka, Server::Registry, Server::Postgres]).expect("a stack");
-        let name = Uuid::new_v4().simple().to_string();
+        let name = daybook_service::ids::random().simple().to_string();
         let log = Log::open(daybook_log::Settings {
             brokers: urls.kafka.clone(),
             registry: urls.registry.clone(),
@@ -96,6 +96,7 @@ impl Bench {
         self.run_leaf(Counter::new(), None, Some(StartFrom::Beginning))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a task that a test can kill")]
     pub fn run_leaf(&self, leaf: Counter, performer: Option<Arc<dyn Performer>>, from: Option<StartFrom>) -> Running {
         let drain = Drain::new(Duration::from_secs(20));
         let around = Surroundings {

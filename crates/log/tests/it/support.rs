@@ -20,6 +20,7 @@ pub const TYPE: &str = "daybook.learning.SeatReserved";
 /// An id that no registry here gives.
 pub const NO_SUCH_ID: u32 = 999_999_999;
 
+#[expect(clippy::disallowed_methods, reason = "a name that no other run of the tests has")]
 pub fn settings() -> Settings {
     let urls = Stack::shared_for_tests(&[Server::Kafka, Server::Registry]).expect("a stack");
     Settings {
