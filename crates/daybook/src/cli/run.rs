@@ -237,7 +237,8 @@ impl Process {
         if let Some(url) = live.settings.cache.redis_url.clone() {
             self.tasks.spawn("news from redis", OnFailure::EndProcess, wakes.clone().listen(url, self.drain.clone()));
         }
-        let router = api::router(live, log, reads, wakes, &self.metrics)?.merge(self.health.router());
+        // In this order: what no route matches is answered by the router that comes last, and that has to be with a problem.
+        let router = self.health.router().merge(api::router(live, log, reads, wakes, &self.metrics)?);
         let http = &live.settings.http;
         let listener = bound(http.listen, "http.listen").await?;
         let served = server::serve(listener, router, Limits::from(http), self.drain.clone());
