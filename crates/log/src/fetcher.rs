@@ -1,3 +1,4 @@
+// Longer than 500 lines because the handle, its rebalances and its queues are one state and read best together.
 //! A part's membership in its consumer group, and the records of its partitions.
 
 use std::collections::VecDeque;
