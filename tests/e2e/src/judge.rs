@@ -167,3 +167,28 @@ fn id_in(row: &Value, name: &str) -> Result<Uuid> {
     let text = row[name].as_str().with_context(|| format!("{name} in {row}"))?;
     Ok(text.parse()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge(payment: u128, status: &str, captured: i64) -> Charged {
+        Charged {
+            payment_id: Some(Uuid::from_u128(payment)),
+            status: status.to_owned(),
+            authorized: 100,
+            captured,
+            refunded: 0,
+            fees: 0,
+            disputed: 0,
+        }
+    }
+
+    #[test]
+    fn a_second_charge_is_seen_and_so_is_one_that_was_left_open() {
+        let good = [charge(1, "succeeded", 100), charge(2, "succeeded", 100), charge(2, "canceled", 0)];
+        assert!(nobody_is_charged_twice(&good).is_ok());
+        assert!(nobody_is_charged_twice(&[charge(1, "succeeded", 100), charge(1, "succeeded", 100)]).is_err());
+        assert!(nobody_is_charged_twice(&[charge(1, "requires_capture", 0)]).is_err());
+    }
+}
