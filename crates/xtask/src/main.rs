@@ -6,6 +6,7 @@ mod golden;
 mod render;
 mod scaffold;
 mod schema;
+mod test;
 mod tidy;
 
 use std::{
@@ -41,6 +42,18 @@ enum Chore {
     },
     /// Writes down the present schemas as released: from then on they must stay compatible.
     Release,
+    /// Runs the tests of some packages out of one build of the whole workspace.
+    Test {
+        /// Only of this package; may be given several times.
+        #[arg(long = "package", short)]
+        packages: Vec<String>,
+        /// Not of this package; may be given several times.
+        #[arg(long = "exclude")]
+        excluded: Vec<String>,
+        /// What the tests are told, as after `cargo test --`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Checks layers, READMEs, formatting, lengths, bans and generated files.
     Tidy,
 }
@@ -61,6 +74,11 @@ fn run() -> Result<()> {
         Chore::Codegen { check } => codegen::run(&root, check),
         Chore::New { kind, name } => scaffold::run(&root, kind, &name),
         Chore::Tidy => tidy::run(&root),
+        Chore::Test { packages, excluded, arguments } => {
+            let selection =
+                test::Selection { packages: packages.into_iter().collect(), excluded: excluded.into_iter().collect() };
+            test::run(&root, &selection, &arguments)
+        }
         Chore::Release => {
             let contract = schema::Contract::read(&root)?;
             for line in compatibility::release(&root, &contract)? {
