@@ -153,7 +153,7 @@ impl Needs {
             Task::Record(understood) => {
                 let shard = understood.header.as_ref().and_then(|header| header.shard.as_ref());
                 let memory = &partition.memory;
-                if shard.is_some_and(|shard| memory.marks.judge(shard, memory.accepts_first) == Verdict::Duplicate) {
+                if shard.is_some_and(|shard| memory.judge(&memory.marks, shard) == Verdict::Duplicate) {
                     return;
                 }
                 self.record(leaf, stateful, partition, understood);

@@ -2,6 +2,7 @@
 
 mod gauges;
 mod happened;
+mod leaving;
 mod memory;
 
 use std::collections::BTreeMap;
@@ -10,13 +11,15 @@ use std::sync::Arc;
 use daybook_events::{Schemas, Timestamp};
 
 use crate::batch::{Batch, choose};
+use crate::cache::Cache;
 use crate::fold::{Folded, Folder, Taken, Work};
+use crate::mutation::LeftOut;
 use crate::outbox::{Delivery, Names};
 use crate::partition::{Answer, Blocked, Memory, Partition, Phase, Stage, Told};
 use crate::performing::{Next, OpenIntent, Run};
 use crate::{
     Action, Alarm, Claimed, CommitError, Conclusion, Counters, DueAsk, DueRow, Event, HeldAsk, Leaf, Limits, Load,
-    LoadError, Loaded, Outgoing, Performance, Performed, Record, Stream, WakeAt,
+    LoadError, Loaded, Mutation, Outgoing, Performance, Performed, Record, Stream, WakeAt,
 };
 
 pub use gauges::Gauges;
@@ -44,6 +47,9 @@ pub struct Engine {
     calling: usize,
     names: Names,
     counters: Counters,
+    left_out: LeftOut,
+    /// Caches of lost partitions, where the rule that they die with the claim is left out.
+    kept_caches: BTreeMap<u16, Cache>,
 }
 
 struct UnderWay {
@@ -83,7 +89,16 @@ impl Engine {
             calling: 0,
             names: Names::default(),
             counters: Counters::default(),
+            left_out: LeftOut::default(),
+            kept_caches: BTreeMap::new(),
         }
+    }
+
+    /// For the simulator's own tests: leaves one rule out. In a release build nothing can be left out.
+    #[must_use]
+    pub fn without(mut self, rule: Mutation) -> Self {
+        self.left_out = LeftOut::only(rule);
+        self
     }
 
     pub fn counters(&self) -> &Counters {
@@ -184,7 +199,7 @@ impl Engine {
         let memory = &mut partition.memory;
         if memory.publisher.resend_at().is_some_and(|at| at <= now) {
             self.last_number = attempt;
-            let messages = memory.publisher.resend(attempt);
+            let messages = memory.publisher.resend(attempt, memory.left_out.has(Mutation::GoForward));
             self.counters.republished += messages.len() as u64;
             actions.push(Action::Publish { partition: number, attempt, messages });
         }
@@ -192,8 +207,12 @@ impl Engine {
             return;
         }
         if memory.timers.stage == Stage::Idle && memory.timers.next_due.is_some_and(|due| due <= now) {
-            memory.timers.stage = Stage::Asked { until: now };
-            actions.push(Action::AskEnds { partition: number, token });
+            if memory.left_out.has(Mutation::TimerBeforeUnread) {
+                memory.timers.stage = Stage::Barrier { until: now, data: 0, control: 0 };
+            } else {
+                memory.timers.stage = Stage::Asked { until: now };
+                actions.push(Action::AskEnds { partition: number, token });
+            }
         }
         for stream in [Stream::Data, Stream::Control] {
             let queue = memory.queue(stream);
@@ -224,10 +243,11 @@ impl Engine {
             let Run::Waiting { mode, .. } = open.run else { continue };
             open.run = Run::Calling { mode };
             self.calling += 1;
+            let of_call = if memory.left_out.has(Mutation::KeyPerCall) { format!(":{now:?}") } else { String::new() };
             let performance = Performance {
                 intent_id: id,
                 partition: number,
-                idempotency_key: format!("{}:{}:{id}", spec.name, open.intent.key),
+                idempotency_key: format!("{}:{}:{id}{of_call}", spec.name, open.intent.key),
                 entity: open.intent.key,
                 request: open.intent.request.clone(),
                 mode,
@@ -302,7 +322,11 @@ impl Engine {
     fn gathered(&mut self, asked: &Load, loaded: Loaded) {
         for held in loaded.held {
             if let Some(partition) = self.partitions.get_mut(&held.partition) {
-                partition.memory.released.push_back(held);
+                if self.left_out.has(Mutation::HeldReversed) {
+                    partition.memory.released.push_front(held);
+                } else {
+                    partition.memory.released.push_back(held);
+                }
             }
         }
         for ask in &asked.due {
@@ -441,57 +465,6 @@ impl Engine {
             incarnation: memory.incarnation,
             out_seq: memory.out_seq,
         });
-    }
-
-    /// Somebody else writes the partition.
-    fn stand_down(&mut self, number: u16, actions: &mut Vec<Action>) {
-        self.counters.fenced += 1;
-        if let Some(partition) = self.partitions.remove(&number) {
-            actions.push(Action::Alarm(Alarm::Fenced { partition: number }));
-            actions.push(Action::Forget { partition: number });
-            actions.push(match partition.phase {
-                Phase::Leaving => Action::Released { partition: number },
-                _ => Action::StoodDown { partition: number },
-            });
-        }
-    }
-
-    /// Nobody knows whether the commit happened: what is remembered counts for nothing.
-    fn claim_anew(&mut self, number: u16, actions: &mut Vec<Action>) {
-        let Some(partition) = self.partitions.get_mut(&number) else {
-            return;
-        };
-        actions.push(Action::Forget { partition: number });
-        if partition.phase == Phase::Leaving {
-            self.partitions.remove(&number);
-            actions.push(Action::Released { partition: number });
-        } else {
-            *partition = Partition::claiming(number);
-            actions.push(Action::Claim { partition: number });
-        }
-    }
-
-    /// Lets go of leaving partitions with nothing in flight.
-    fn release(&mut self, actions: &mut Vec<Action>) {
-        let busy = |number: u16| match &self.under_way {
-            Some(UnderWay { stage: Doing::Committing { works, .. }, .. }) => {
-                works.iter().any(|work| work.number == number)
-            }
-            Some(UnderWay { batch, .. }) => batch.items.iter().any(|item| item.partition == number),
-            None => false,
-        };
-        let leaving = self.partitions.values().filter(|partition| {
-            let memory = &partition.memory;
-            partition.phase == Phase::Leaving
-                && memory.answers.is_empty()
-                && !memory.calling()
-                && !busy(partition.number)
-        });
-        let leaving: Vec<u16> = leaving.map(|partition| partition.number).collect();
-        for number in leaving {
-            self.partitions.remove(&number);
-            actions.push(Action::Released { partition: number });
-        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::tables::TableFold;
 use crate::understood::Understood;
 use crate::{
     Alarm, Applied, Commit, Conclusion, Context, Counters, DueRow, Emit, Fault, Held, HistoryRow, Input, Intent,
-    IntentStatus, Leaf, Limits, OutboxRow, Outgoing, Output, PARTITIONS, Parked, PartKind, PartitionCommit,
+    IntentStatus, Leaf, Limits, Mutation, OutboxRow, Outgoing, Output, PARTITIONS, Parked, PartKind, PartitionCommit,
     ROW_BODY_MAX, Row, RowKey, Rows, StateRow, Stream, Thread,
 };
 
@@ -177,7 +177,9 @@ impl<'a> Folder<'a> {
         {
             return;
         }
-        if understood.record.stream == Stream::Data
+        let waits_behind_key =
+            understood.record.stream == Stream::Data || partition.memory.left_out.has(Mutation::ControlHeld);
+        if waits_behind_key
             && let Some(key) = understood.raw_key()
             && work.blocked_of(partition, &key).is_some()
         {
@@ -193,7 +195,7 @@ impl<'a> Folder<'a> {
     /// Judges the sender's number and, if it is the next, moves the mark.
     fn is_next(&mut self, partition: &Partition, work: &mut Work, understood: &Understood, shard: &Shard) -> bool {
         let marks = work.marks.as_ref().unwrap_or(&partition.memory.marks);
-        match marks.judge(shard, partition.memory.accepts_first) {
+        match partition.memory.judge(marks, shard) {
             Verdict::Apply => {
                 work.marks.get_or_insert_with(|| partition.memory.marks.clone()).advance(shard);
                 true

@@ -144,12 +144,14 @@ impl Publisher {
         (index < self.waiting.len()).then_some(index)
     }
 
-    /// Begins a new round: answers everything above the acknowledged prefix, in order.
-    pub(crate) fn resend(&mut self, attempt: u64) -> Vec<Outgoing> {
+    /// Begins a new round: answers everything above the acknowledged prefix, in order. `only_failed` breaks the rule:
+    /// what was acknowledged beyond the prefix stays so.
+    pub(crate) fn resend(&mut self, attempt: u64, only_failed: bool) -> Vec<Outgoing> {
         self.attempt = attempt;
         self.resend_at = None;
         self.waiting
             .iter_mut()
+            .filter(|waiting| !(only_failed && waiting.acknowledged))
             .map(|waiting| {
                 waiting.acknowledged = false;
                 waiting.message.clone()
@@ -226,7 +228,7 @@ mod tests {
         assert_eq!(publisher.delivered(1, 2, false, at(0), 10), Delivery::GoBack);
         assert_eq!(publisher.resend_at(), Some(at(10)));
         assert!(!publisher.append(&[message(4)]), "nothing overtakes the repetition");
-        let seqs: Vec<_> = publisher.resend(2).iter().map(|m| m.seq).collect();
+        let seqs: Vec<_> = publisher.resend(2, false).iter().map(|m| m.seq).collect();
         assert_eq!(seqs, [2, 3, 4]);
         assert_eq!(publisher.delivered(1, 2, true, at(20), 10), Delivery::Stale);
     }

@@ -3,16 +3,19 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use daybook_events::{Timestamp, key};
+use daybook_events::{Shard, Timestamp, key};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::cache::Cache;
 use crate::codec::Corrupt;
-use crate::marks::{LastNumbers, Marks};
+use crate::marks::{LastNumbers, Marks, Verdict};
+use crate::mutation::LeftOut;
 use crate::outbox::{Publisher, unpack};
 use crate::performing::{OpenIntent, Run};
-use crate::{Claimed, Conclusion, DueRow, EffectPolicy, Held, Intent, Limits, Outgoing, Record, RowKey, Stream};
+use crate::{
+    Claimed, Conclusion, DueRow, EffectPolicy, Held, Intent, Limits, Mutation, Outgoing, Record, RowKey, Stream,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -62,6 +65,7 @@ pub(crate) struct Memory {
     pub(crate) due: VecDeque<DueRow>,
     /// Keys whose held records are to be loaded.
     pub(crate) draining: VecDeque<Bytes>,
+    pub(crate) left_out: LeftOut,
 }
 
 /// Why a key's records wait. A key with none of the three is not in the map.
@@ -196,6 +200,7 @@ impl Memory {
             released: VecDeque::new(),
             due: VecDeque::new(),
             draining: VecDeque::new(),
+            left_out: LeftOut::default(),
         }
     }
 
@@ -283,6 +288,15 @@ impl Memory {
     pub(crate) fn intent_of(&self, key: &Bytes) -> Option<&Intent> {
         let id = self.blocked.get(key)?.busy?;
         self.intents.get(&id).map(|open| &open.intent)
+    }
+
+    /// Judges the number of a message by `marks`: those of the partition, or those of the batch.
+    pub(crate) fn judge(&self, marks: &Marks, shard: &Shard) -> Verdict {
+        match marks.judge(shard, self.accepts_first) {
+            Verdict::Duplicate | Verdict::Gap { .. } if self.left_out.has(Mutation::MarksIgnored) => Verdict::Apply,
+            Verdict::Gap { .. } if self.left_out.has(Mutation::GapPassed) => Verdict::Apply,
+            verdict => verdict,
+        }
     }
 
     pub(crate) fn calling(&self) -> bool {

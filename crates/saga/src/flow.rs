@@ -36,7 +36,7 @@ pub(crate) struct Flow<'a, D> {
 
 impl<D> Flow<'_, D> {
     fn has(&self, flaw: Flaw) -> bool {
-        cfg!(test) && self.flaw == Some(flaw)
+        cfg!(any(test, debug_assertions)) && self.flaw == Some(flaw)
     }
 
     fn data(&self) -> Result<&D, Fault> {
@@ -132,7 +132,7 @@ impl<D> Flow<'_, D> {
     /// Takes a message that answers a command: if it is the one awaited.
     pub(crate) fn answer(&mut self, incoming: &Incoming<'_>, reply_for: Uuid) -> Result<(), Fault> {
         let full_name = incoming.writer.full_name();
-        let Some(awaited) = self.awaiting(reply_for) else {
+        let Some(awaited) = self.awaiting(reply_for, full_name) else {
             let mut note = Note::new(What::Late, self.step_of(reply_for), 0);
             note.command_id = Some(reply_for);
             note.answer_type = Some(full_name.to_owned());
@@ -162,10 +162,13 @@ impl<D> Flow<'_, D> {
         }
     }
 
-    fn awaiting(&self, reply_for: Uuid) -> Option<Awaited> {
+    fn awaiting(&self, reply_for: Uuid, full_name: &str) -> Option<Awaited> {
         let awaited = self.it.awaited.clone()?;
+        let closing = self.ask(awaited.step, awaited.direction).ok()?.closing;
+        let of_its_type = closing.contains(&full_name) || full_name == Rejected::FULL_NAME;
         let counts = awaited.expects(reply_for)
             || self.has(Flaw::LateReplyCounts)
+            || (self.has(Flaw::ReplyMatchedByType) && of_its_type)
             || (self.has(Flaw::RejectionCountsWhilePaused) && awaited.command_id == reply_for);
         counts.then_some(awaited)
     }
@@ -378,7 +381,8 @@ impl<D> Flow<'_, D> {
     /// The time has come: or not, when the row changed meanwhile.
     pub(crate) fn wake(&mut self) -> Result<(), Fault> {
         let Some(awaited) = self.it.awaited.clone() else { return Ok(()) };
-        if awaited.due().is_none_or(|due| due > self.cx.now) {
+        let holds = self.has(Flaw::StaleTimerFires) || awaited.due().is_some_and(|due| due <= self.cx.now);
+        if !holds {
             return Ok(());
         }
         match awaited.wake {

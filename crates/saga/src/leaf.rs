@@ -46,8 +46,9 @@ impl<D: SagaData> Versions<D> {
         self
     }
 
-    #[cfg(test)]
-    pub(crate) fn flawed(mut self, flaw: Flaw) -> Self {
+    /// For the tests of the prover and of the simulator: takes one rule away. In a release build nothing is taken.
+    #[must_use]
+    pub fn flawed(mut self, flaw: Flaw) -> Self {
         self.flaw = Some(flaw);
         self
     }

@@ -16,6 +16,7 @@ mod verbs;
 
 pub use builder::{Answered, Begun, DefinitionError, Named, STEPS_MAX, SagaBuilder, Unanswered, Versioned};
 pub use definition::{Failure, Refused, Saga, Start, StepContext, StepId};
+pub use flaw::Flaw;
 pub use flow::{CANCELS_MAX, RESEND_MAX_MS, RESEND_MIN_MS};
 pub use leaf::{SagaData, Versions};
 pub use prove::{Counterexample, FAULTS, Proof, Sample, prove, prove_given};

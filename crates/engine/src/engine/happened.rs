@@ -1,6 +1,7 @@
 //! What happens to partitions outside of batches: assignment, records, deliveries, answers.
 
 use super::*;
+use crate::outbox::Publisher;
 
 impl Engine {
     pub(super) fn assigned(&mut self, number: u16, actions: &mut Vec<Action>) {
@@ -25,7 +26,8 @@ impl Engine {
     }
 
     pub(super) fn lost(&mut self, number: u16, actions: &mut Vec<Action>) {
-        if self.partitions.remove(&number).is_some() {
+        if let Some(mut partition) = self.partitions.remove(&number) {
+            self.lose_cache(&mut partition);
             actions.push(Action::Forget { partition: number });
         }
     }
@@ -41,7 +43,15 @@ impl Engine {
         }
         let policy = self.leaf.spec().effects.as_ref();
         match Memory::claimed(claimed, attempt, &self.limits, policy, now) {
-            Ok((memory, unpublished)) => {
+            Ok((mut memory, mut unpublished)) => {
+                memory.left_out = self.left_out;
+                if let Some(kept) = self.kept_caches.remove(&number) {
+                    memory.cache = kept;
+                }
+                if self.left_out.has(Mutation::NoRepublish) {
+                    memory.publisher = Publisher::new(attempt, memory.out_seq);
+                    unpublished.clear();
+                }
                 let (data, control) = (memory.next_data, memory.next_control);
                 *partition = Partition { number, phase: Phase::Live, token, memory };
                 if !unpublished.is_empty() {

@@ -40,7 +40,10 @@ impl Memory {
 
     /// Answers the messages to publish.
     pub(super) fn absorb(&mut self, work: Work, acts: bool, now: Timestamp) -> Vec<Outgoing> {
-        self.version += 1;
+        let takes_records = (work.next_data, work.next_control) != (self.next_data, self.next_control);
+        if takes_records || !self.left_out.has(Mutation::VersionRaisedByRecordsOnly) {
+            self.version += 1;
+        }
         self.next_data = work.next_data;
         self.next_control = work.next_control;
         self.out_seq = work.out_seq;

@@ -43,6 +43,11 @@ fn a_late_answer_that_counts_is_found() {
 }
 
 #[test]
+fn a_reply_that_is_matched_by_its_type_is_found() {
+    found(Flaw::ReplyMatchedByType);
+}
+
+#[test]
 fn a_second_closing_reply_is_found() {
     assert_found(Flaw::AnswersTwice, "closing replies");
 }
