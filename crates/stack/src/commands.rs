@@ -40,8 +40,13 @@ pub struct Up<'a> {
 /// As [`Stack::start`].
 pub fn up(options: Up<'_>) -> Result<()> {
     let progress = progress_for_terminal();
-    let plan =
-        Plan { servers: options.servers, ports: options.ports, purpose: options.purpose, lifetime: Lifetime::Handle };
+    let plan = Plan {
+        servers: options.servers,
+        ports: options.ports,
+        purpose: options.purpose,
+        lifetime: Lifetime::Handle,
+        kafka_proxy_port: None,
+    };
     let mut stack = Stack::start(options.layout, &plan, progress.as_ref())?;
     if let Some(programs) = options.programs {
         for (server, launch) in programs(&stack).map_err(Error::Programs)? {

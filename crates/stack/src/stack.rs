@@ -33,6 +33,8 @@ pub struct Plan {
     pub ports: Ports,
     pub purpose: Purpose,
     pub lifetime: Lifetime,
+    /// Where Kafka tells its clients to come, if not to its own port: a proxy that leads there.
+    pub kafka_proxy_port: Option<u16>,
 }
 
 impl Plan {
@@ -43,6 +45,7 @@ impl Plan {
             ports: Ports::Free,
             purpose: Purpose::Development,
             lifetime: Lifetime::Handle,
+            kafka_proxy_port: None,
         }
     }
 }
@@ -120,6 +123,7 @@ impl Stack {
         state.ports = ports;
         if state.servers.is_empty() {
             state.purpose = plan.purpose;
+            state.kafka_proxy_port = plan.kafka_proxy_port;
         }
         state.save(&layout)?;
 

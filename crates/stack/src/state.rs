@@ -19,6 +19,8 @@ use crate::{Layout, Server};
 pub(crate) struct State {
     pub purpose: Purpose,
     pub ports: PortTable,
+    #[serde(default)]
+    pub kafka_proxy_port: Option<u16>,
     /// The servers that were started and not stopped; each may have ended since.
     pub servers: BTreeMap<Server, Identity>,
     /// How the servers that are not ours to know are started.

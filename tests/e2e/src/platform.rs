@@ -56,7 +56,14 @@ impl Platform {
     /// # Errors
     /// When something does not start.
     pub fn on_own_servers(name: &str) -> Result<Self> {
-        let stack = Stack::start(fresh_folder(name)?, &Plan::for_tests(&Server::INFRASTRUCTURE), &Silent)?;
+        Self::on_stack(Stack::start(fresh_folder(name)?, &Plan::for_tests(&Server::INFRASTRUCTURE), &Silent)?)
+    }
+
+    /// On the servers of a stack that the caller has started, and may do anything to.
+    ///
+    /// # Errors
+    /// When the servers do not take the topics.
+    pub fn on_stack(stack: Stack) -> Result<Self> {
         let servers = stack.urls();
         Self::prepare(stack, servers)
     }
@@ -77,6 +84,16 @@ impl Platform {
     /// # Errors
     /// When one of them does not start.
     pub fn start(&mut self) -> Result<()> {
+        let platform = self.stack.urls().platform;
+        self.start_provider(&platform)?;
+        self.run(&["all"])
+    }
+
+    /// Starts the provider, which sends its webhooks to the platform at this address, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_provider(&mut self, platform: &str) -> Result<()> {
         let urls = self.stack.urls();
         let data = self.stack.layout().data(Server::Provider);
         let provider = Launch::new(binary()?, &format!("{}/readyz", urls.provider)).arguments([
@@ -88,10 +105,9 @@ impl Platform {
             "--data",
             &text(&data),
             "--webhook",
-            &format!("{}{WEBHOOK_PATH}", urls.platform),
+            &format!("{platform}{WEBHOOK_PATH}"),
         ]);
-        self.stack.launch(Server::Provider, provider, &Silent)?;
-        self.run(&["all"])
+        Ok(self.stack.launch(Server::Provider, provider, &Silent)?)
     }
 
     /// Starts these leaves and waits until they are ready.
@@ -121,6 +137,11 @@ impl Platform {
     /// When it does not become ready.
     pub fn restart(&mut self, server: Server) -> Result<()> {
         Ok(self.stack.restart(server, &Silent)?)
+    }
+
+    /// What the platform runs on.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
     }
 
     /// A caller with these claims.
@@ -222,7 +243,7 @@ impl Platform {
     }
 
     /// All settings, as they stand in the file.
-    fn settings_table(&self) -> Table {
+    pub fn settings_table(&self) -> Table {
         let (urls, secrets, servers) = (self.stack.urls(), self.stack.secrets(), &self.servers);
         let text = |value: &str| Value::from(value);
         let section = |fields: &[(&str, Value)]| {
@@ -272,7 +293,10 @@ impl Platform {
 }
 
 /// The folder of a platform, empty. What ran there before is stopped.
-fn fresh_folder(name: &str) -> Result<Layout> {
+///
+/// # Errors
+/// When it cannot be emptied.
+pub fn fresh_folder(name: &str) -> Result<Layout> {
     let layout =
         Layout::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp").join(format!("e2e-{name}")))?;
     reset(layout.clone(), true)?;
@@ -280,13 +304,17 @@ fn fresh_folder(name: &str) -> Result<Layout> {
 }
 
 /// The binary to test: as the environment says, or the one that was built beside the tests.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// When there is none.
+pub fn binary() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(BINARY) {
         return Ok(std::path::absolute(named)?);
     }
-    let tests = std::env::current_exe()?;
-    let beside = tests.parent().and_then(Path::parent).map(|folder| folder.join("daybook"));
-    match beside.filter(|path| path.exists()) {
+    // Programs lie in one folder, and tests in a folder below it.
+    let this = std::env::current_exe()?;
+    let mut beside = this.ancestors().skip(1).take(2).map(|folder| folder.join("daybook"));
+    match beside.find(|path| path.is_file()) {
         Some(path) => Ok(path),
         None => bail!("there is no binary to test; build it with: cargo build --package daybook"),
     }
@@ -318,8 +346,11 @@ fn drained(pipe: Option<impl std::io::Read>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Only its owner may read it: it holds secrets.
-fn write_private(path: &Path, text: &str) -> Result<()> {
+/// Writes a file that only its owner may read: it holds secrets.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::io::Write as _;
     let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     Ok(file.write_all(text.as_bytes())?)

@@ -96,6 +96,7 @@ fn start(layout: Layout, up: &Up) -> Result<()> {
         ports: if up.free_ports { Ports::Free } else { Ports::Usual },
         purpose: if up.for_measurement { Purpose::Measurement } else { Purpose::Development },
         lifetime: Lifetime::Handle,
+        kafka_proxy_port: None,
     };
     let mut stack = Stack::start(layout, &plan, progress.as_ref())?;
     if up.only.is_none() {

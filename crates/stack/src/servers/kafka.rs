@@ -111,6 +111,7 @@ fn cluster_id() -> Result<String> {
 fn properties(site: &Site<'_>, data: &Path) -> String {
     let broker = site.state.ports.of(Socket::Kafka);
     let controller = site.state.ports.of(Socket::KafkaController);
+    let advertised = site.state.kafka_proxy_port.unwrap_or(broker);
     let data = data.display();
     format!(
         "\
@@ -118,7 +119,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
