@@ -76,7 +76,7 @@ const LEAVES: [(&str, &[&str]); 3] = [
 ];
 
 /// Stand above everything: the binary, the simulator and the end-to-end tests.
-const ABOVE_ALL: [&str; 3] = ["daybook", "daybook-sim", "e2e"];
+const ABOVE_ALL: [&str; 5] = ["daybook", "daybook-sim", "e2e", "faults", "foreign"];
 
 /// What any crate's tests may use: the simulator, real servers, the payment provider.
 const FOR_TESTS: [&str; 3] = ["daybook-sandbox", "daybook-sim", "daybook-stack"];
