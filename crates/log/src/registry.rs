@@ -94,12 +94,8 @@ impl Registry {
         let name = format!("{}{}", self.prefix, subject.name);
         let schema = json!({ "schema": subject.schema });
         let versions = format!("subjects/{name}/versions");
-        let found = self.ask(Method::POST, &format!("subjects/{name}"), Some(&schema)).await?;
-        if found.status == StatusCode::OK {
-            return Ok((found.id(&name)?, false));
-        }
-        if found.status != StatusCode::NOT_FOUND {
-            return Err(found.refused(&name).into());
+        if let Some(id) = self.find(&name, &schema).await? {
+            return Ok((id, false));
         }
         // The rule comes first, so that it already holds for this version; a registry that knows rules only of subjects that exist
         // has nothing yet to compare with, and gets the rule afterwards.
@@ -108,7 +104,10 @@ impl Registry {
         match added.status {
             StatusCode::OK => {}
             StatusCode::CONFLICT | StatusCode::UNPROCESSABLE_ENTITY => {
-                return Err(Refusal::SchemaIncompatible { subject: name, said: added.said() }.into());
+                // It is no conflict when another process has registered the very same in between.
+                let found = self.find(&name, &schema).await?;
+                let refused = || Refusal::SchemaIncompatible { subject: name, said: added.said() };
+                return Ok((found.ok_or_else(refused)?, false));
             }
             _ => return Err(added.refused(&versions).into()),
         }
@@ -118,6 +117,16 @@ impl Registry {
         Ok((added.id(&name)?, true))
     }
 
+    /// The id of a schema under a subject, if it has one.
+    async fn find(&self, name: &str, schema: &Value) -> Result<Option<u32>, Error> {
+        let found = self.ask(Method::POST, &format!("subjects/{name}"), Some(schema)).await?;
+        match found.status {
+            StatusCode::OK => Ok(Some(found.id(name)?)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(found.refused(name).into()),
+        }
+    }
+
     /// Answers whether the registry knows the subject.
     async fn set_rule(&self, name: &str, compatibility: &str) -> Result<bool, Error> {
         let path = format!("config/{name}");
@@ -125,6 +134,8 @@ impl Registry {
         match answer.status {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
+            // Apicurio's answer to the second of two that set the rule of a new subject at once. Asked again, it sets it.
+            StatusCode::CONFLICT => Err(Error::RegistryUnreachable(format!("it answers {}", answer.said()))),
             _ => Err(answer.refused(&path).into()),
         }
     }

@@ -2,8 +2,9 @@
 
 use daybook_events::Schemas;
 use daybook_log::{Error, Log, Refusal, Settings, Subject, plan, subjects};
+use futures::future::join_all;
 
-use crate::support::{NO_SUCH_ID, TYPE, own_schema, settings};
+use crate::support::{NO_SUCH_ID, TYPE, own_schema, settings, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_contract_is_registered_once_and_found_again() {
@@ -21,6 +22,23 @@ async fn the_whole_contract_is_registered_once_and_found_again() {
     let stranger = Log::open(log.settings().clone()).unwrap();
     assert!(stranger.registry().writer(id).is_none());
     assert_eq!(stranger.registry().fetch(id).await.unwrap().unwrap().full_name(), TYPE);
+}
+
+/// As when a deployment starts for the first time: whoever comes second finds what the first has made, and nobody is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_register_the_contract_at_once_all_learn_the_same_ids() {
+    let (settings, subjects) = (settings(), subjects(&plan([])));
+    let registering = (0..4).map(async |_| {
+        let log = Log::open(settings.clone()).unwrap();
+        // A registry that is at its bound is asked again, as at every start.
+        while let Err(failed) = log.registry().register(&subjects).await {
+            assert!(failed.is_passing(), "{failed}");
+        }
+        log.registry().id_of(TYPE)
+    });
+    let ids = within(join_all(registering)).await;
+    assert!(ids[0].is_some());
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
