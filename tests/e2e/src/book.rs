@@ -152,19 +152,25 @@ impl Book {
         Ok(all)
     }
 
-    /// The ids of the closing replies of each operation. A record that stands there twice under one id is one.
+    /// The ids of the closing replies of each operation. A record that stands there twice under one id is one. A command that came
+    /// again is answered again, under an id that tells so, which is not counted.
     ///
     /// # Errors
-    /// When the topic cannot be read.
+    /// When the topic cannot be read, or what is answered again is not what was answered.
     pub fn closing_replies(&self) -> Result<HashMap<Uuid, HashSet<Uuid>>> {
         let log = self.log()?;
         Runtime::new()?.block_on(async {
             let mut replies: HashMap<Uuid, HashSet<Uuid>> = HashMap::new();
+            let mut said: HashMap<Uuid, Vec<u8>> = HashMap::new();
             let mut tail = log.tail(OperationAccepted::TOPIC, Start::Beginning, false).await?;
             while let Some(record) = tail.next_raw().await? {
                 let Some(header) = &record.header else { bail!("a record without header in the inbox of operations") };
                 let header = HeaderRef::decode(header)?;
-                if let Some(command_id) = header.reply_for {
+                let Some(command_id) = header.reply_for else { continue };
+                let value = record.value.unwrap_or_default();
+                let first = said.entry(command_id).or_insert_with(|| value.to_vec());
+                ensure!(*first == value, "{command_id} is answered again, and otherwise");
+                if header.message_id != Uuid::new_v5(&command_id, b"answered-again") {
                     replies.entry(command_id).or_default().insert(header.message_id);
                 }
             }

@@ -85,8 +85,7 @@ impl<'p> Scene<'p> {
     /// Somebody whom nobody knows yet.
     pub fn stranger(&self) -> Learner {
         let id = Uuid::new_v4();
-        // Not the id in another form: that stands everywhere.
-        let tag = Uuid::new_v4().simple().to_string();
+        let tag = tag();
         Learner {
             id,
             name: format!("Zebulon Quarterm{tag}"),
@@ -108,6 +107,13 @@ impl<'p> Scene<'p> {
         self.staff.succeed(Ask::post("/people", body))?;
         Ok(learner)
     }
+}
+
+/// Letters that nobody else has. Not an id in another form: that stands everywhere. No digits: many in a row may be taken for a card's
+/// number.
+pub fn tag() -> String {
+    let letters = ('g'..='z').collect::<Vec<_>>();
+    Uuid::new_v4().as_bytes().iter().map(|byte| letters[usize::from(*byte) % letters.len()]).collect()
 }
 
 impl Learner {

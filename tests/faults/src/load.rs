@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use e2e::scene::tag;
 use e2e::{Answer, Api, Ask, Claims, Learner, Offer, Scene, usd};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -141,8 +142,7 @@ impl Load {
 
     fn learner(&self) -> Learner {
         let id = Uuid::new_v4();
-        // Not the id in another form: that stands everywhere.
-        let tag = Uuid::new_v4().simple().to_string();
+        let tag = tag();
         let token = Claims::of(id, LEARNER_SCOPES).sign(&self.token_secret);
         Learner {
             id,
