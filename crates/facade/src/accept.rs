@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use crate::admission::caller_of;
 use crate::auth::{Caller, admit, now};
 use crate::body::{Json, expect_json, read};
 use crate::codes;
@@ -88,7 +89,7 @@ async fn read_command(
     by: Instant,
 ) -> Result<Command, Problem> {
     let (head, body) = request.into_parts();
-    let caller = shared.tokens.caller(&head.headers).await?;
+    let caller = caller_of(&head.extensions);
     let ids = ids
         .into_iter()
         .map(|(name, text)| Ok((name, crate::edge::id_in_path(&text)?)))

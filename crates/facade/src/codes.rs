@@ -49,6 +49,8 @@ codes! {
     BODY_TOO_LARGE = PAYLOAD_TOO_LARGE "body-too-large" "The body is too large";
     MEDIA_TYPE_UNSUPPORTED = UNSUPPORTED_MEDIA_TYPE "media-type-unsupported" "The body must be application/json";
     REQUEST_REFUSED = BAD_REQUEST "request-refused" "The request is not understood";
+    RATE_LIMITED = TOO_MANY_REQUESTS "rate-limited" "There were too many requests of this caller";
+    OVERLOADED = TOO_MANY_REQUESTS "overloaded" "There is more to do than can be done now";
     TOO_MANY_STREAMS = SERVICE_UNAVAILABLE "too-many-streams" "Too many event streams are open";
     NOT_KNOWN_TO_BE_ACCEPTED = SERVICE_UNAVAILABLE "not-known-to-be-accepted" "It is not known whether the command was accepted";
     NOT_ACCEPTED = SERVICE_UNAVAILABLE "not-accepted" "The command was not accepted";

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use crate::admission::{Admission, RATE_LIMIT, RATE_LIMIT_POLICY, admit, admit_command};
 use crate::auth::Tokens;
 use crate::command::{API_PREFIX, CommandRoute};
 use crate::edge::{Edge, REQUEST_ID, edge};
@@ -22,7 +23,9 @@ use crate::freshness::Freshness;
 use crate::html::{PAGE_POLICY, STYLE};
 use crate::idempotency::{IDEMPOTENCY_KEY, RequestHasher};
 use crate::operations::{STREAMS_MAX, events, operation};
+use crate::overload::Overload;
 use crate::ports::{LogEnds, Publisher, ReadStore};
+use crate::rate_limits::RateLimits;
 use crate::reads::{LAG, ReadMount};
 use crate::recent::Recent;
 use crate::wakes::Wakes;
@@ -42,6 +45,10 @@ pub struct Deps {
     pub ends: Arc<dyn LogEnds>,
     /// Verifies tokens.
     pub tokens: Arc<Tokens>,
+    /// Judges how much callers may ask.
+    pub limits: Arc<RateLimits>,
+    /// Says whether there is room for commands; have a [`crate::Backlog`] tell it of the backlog.
+    pub overload: Overload,
     /// Tells apart the requests of one idempotency key.
     pub hasher: RequestHasher,
     /// Tells of news; have it [`Wakes::listen`] where there is Redis.
@@ -72,7 +79,6 @@ pub enum BuildError {
 pub(crate) struct Shared {
     pub(crate) publisher: Arc<dyn Publisher>,
     pub(crate) reads: Arc<dyn ReadStore>,
-    pub(crate) tokens: Arc<Tokens>,
     pub(crate) hasher: RequestHasher,
     pub(crate) wakes: Wakes,
     pub(crate) clock: Arc<dyn Clock>,
@@ -137,16 +143,21 @@ impl Facade {
         let request_timeout = Duration::from_millis(self.deps.http.request_timeout_ms);
         let edge_state = Arc::new(Edge::new(&self.deps.metrics, request_timeout)?);
         let cors = cors(&self.deps.http.cors_origins)?;
+        let admission = Arc::new(admission(&self.deps)?);
         let shared = Arc::new(shared(self.deps)?);
-        let mut router = self.others.merge(pages_router(&description)).merge(operations_router(&shared));
+        let mut router = self.others.merge(pages_router(&description)).merge(operations_router(&shared, &admission));
         for route in self.commands {
-            router = with_command(router, &shared, route)?;
+            router = with_command(router, &shared, &admission, route)?;
         }
         for mount in self.reads {
-            router = with_read(router, &shared, mount);
+            router = with_read(router, &shared, &admission, mount);
         }
         Ok(router.layer(from_fn_with_state(edge_state, edge)).layer(cors))
     }
+}
+
+fn admission(deps: &Deps) -> Result<Admission, MetricsError> {
+    Admission::new(Arc::clone(&deps.tokens), Arc::clone(&deps.limits), deps.overload.clone(), &deps.metrics)
 }
 
 fn shared(deps: Deps) -> Result<Shared, MetricsError> {
@@ -158,7 +169,6 @@ fn shared(deps: Deps) -> Result<Shared, MetricsError> {
         )?,
         publisher: deps.publisher,
         reads: deps.reads,
-        tokens: deps.tokens,
         hasher: deps.hasher,
         wakes: deps.wakes,
         clock: deps.clock,
@@ -169,33 +179,40 @@ fn shared(deps: Deps) -> Result<Shared, MetricsError> {
     })
 }
 
-fn with_command(router: Router, shared: &Arc<Shared>, route: CommandRoute) -> Result<Router, BuildError> {
+fn with_command(
+    router: Router,
+    shared: &Arc<Shared>,
+    admission: &Arc<Admission>,
+    route: CommandRoute,
+) -> Result<Router, BuildError> {
     let filter = MethodFilter::try_from(route.method.clone()).map_err(|_| BuildError::Method(route.method.clone()))?;
     let path = route.full_path();
     let (shared, route) = (Arc::clone(shared), Arc::new(route));
     let handler = move |params: RawPathParams, request: Request| {
         accept::take(Arc::clone(&shared), Arc::clone(&route), texts(&params), request)
     };
-    Ok(router.route(&path, on(filter, handler)))
+    let admitting = from_fn_with_state(Arc::clone(admission), admit_command);
+    Ok(router.route(&path, on(filter, handler).route_layer(admitting)))
 }
 
-fn with_read(router: Router, shared: &Arc<Shared>, mount: ReadMount) -> Router {
+fn with_read(router: Router, shared: &Arc<Shared>, admission: &Arc<Admission>, mount: ReadMount) -> Router {
     let path = mount.full_path();
     let (shared, mount) = (Arc::clone(shared), Arc::new(mount));
     let handler = move |params: RawPathParams, request: Request| {
         reads::answer(Arc::clone(&shared), Arc::clone(&mount), texts(&params), request)
     };
-    router.route(&path, get(handler))
+    router.route(&path, get(handler).route_layer(from_fn_with_state(Arc::clone(admission), admit)))
 }
 
 fn texts(params: &RawPathParams) -> accept::Ids {
     params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn operations_router(shared: &Arc<Shared>) -> Router {
+fn operations_router(shared: &Arc<Shared>, admission: &Arc<Admission>) -> Router {
     Router::new()
         .route(&format!("{API_PREFIX}/operations/{{operation_id}}"), get(operation))
         .route(&format!("{API_PREFIX}/operations/{{operation_id}}/events"), get(events))
+        .route_layer(from_fn_with_state(Arc::clone(admission), admit))
         .with_state(Arc::clone(shared))
 }
 
@@ -243,6 +260,8 @@ fn cors(origins: &[String]) -> Result<CorsLayer, BuildError> {
         header::RETRY_AFTER,
         header::WWW_AUTHENTICATE,
         LAG,
+        RATE_LIMIT,
+        RATE_LIMIT_POLICY,
         REQUEST_ID,
         HeaderName::from_static("preference-applied"),
     ];

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod accept;
+mod admission;
 mod auth;
+mod backlog;
 mod body;
 pub mod codes;
 mod command;
@@ -16,10 +18,13 @@ mod jwks;
 mod openapi;
 mod operation;
 mod operations;
+mod overload;
 mod pages;
 mod pointer;
 mod ports;
 mod problem;
+mod quota;
+mod rate_limits;
 mod reads;
 mod recent;
 pub mod testing;
@@ -27,6 +32,7 @@ mod wakes;
 
 pub use accept::WAIT_MAX;
 pub use auth::{Caller, Claims, MintError, Tokens, mint};
+pub use backlog::{Backlog, Watched};
 pub use codes::Code;
 pub use command::{API_PREFIX, About, Asked, CommandRoute, command};
 pub use daybook_consumer::Access;
@@ -40,9 +46,11 @@ pub use operation::{
     Failure, OPERATIONS_READ, OPERATOR, Operation, OperationRow, Outcome, STEPS_MAX, SagaState, Status, StepRow,
 };
 pub use operations::STREAMS_MAX;
+pub use overload::Overload;
 pub use pages::{PAGES, title_of};
 pub use ports::{LogEnds, LogPublisher, NotPublished, NotReadable, Offsets, Outgoing, Publisher, ReadStore};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
+pub use rate_limits::{RateLimits, RateLimitsError};
 pub use reads::{AFTER_OPERATION_MAX, LAG, ReadMount};
 pub use wakes::{BadRedisUrl, Wakes, wake_channel};
 

@@ -217,6 +217,26 @@ impl SagaState {
     }
 }
 
+/// How a saga's instance may end, as its last step tells it.
+const ENDS: [&str; 4] = ["completed", "compensated", "failed", "canceled"];
+
+/// Whether no more steps are to be expected of a closed operation: every instance that has told a step has told its end, and where a
+/// saga has closed it there is such an instance.
+pub(crate) fn is_settled(row: &OperationRow, steps: &[StepRow]) -> bool {
+    let has_ended = |step: &StepRow| step.state.as_deref().is_some_and(|state| ENDS.contains(&state));
+    let is_over = steps.iter().all(|step| !is_latest(step, steps) || has_ended(step));
+    let closed_by_saga = row.closing_type.as_deref().is_some_and(is_of_saga);
+    is_over && (!closed_by_saga || !steps.is_empty())
+}
+
+/// Whether events of this type stand in a saga's topic.
+fn is_of_saga(type_name: &str) -> bool {
+    daybook_events::descriptor(type_name).is_some_and(|event| event.topic.ends_with(SAGA_EVENTS))
+}
+
+/// How the topics end in which sagas tell what they do.
+const SAGA_EVENTS: &str = "-saga.events.v1";
+
 /// Whether no later step of the same instance is among `steps`.
 fn is_latest(step: &StepRow, steps: &[StepRow]) -> bool {
     let place = |step: &StepRow| (step.incarnation, step.position);
@@ -258,6 +278,23 @@ mod tests {
         assert_eq!(status(row(), &[step(1, "stuck"), step(2, "waiting")]), Status::Running);
         assert_eq!(status(OperationRow { succeeded: Some(true), ..row() }, &[step(2, "stuck")]), Status::Succeeded);
         assert_eq!(status(OperationRow { succeeded: Some(false), ..row() }, &[]), Status::Failed);
+    }
+
+    #[test]
+    fn an_operation_is_settled_when_every_saga_has_told_its_end() {
+        let of_instance = |step: StepRow, instance: u128| StepRow { instance_id: Uuid::from_u128(instance), ..step };
+        let settled = |closing: &str, steps: &[StepRow]| {
+            is_settled(&OperationRow { closing_type: Some(closing.into()), ..row() }, steps)
+        };
+        let enrolled = "daybook.learning.LearnerEnrolled";
+        assert!(settled("daybook.learning.CoursePublished", &[]));
+        assert!(!settled(enrolled, &[]), "a saga has closed it, and its steps are not recorded yet");
+        assert!(!settled(enrolled, &[step(1, "waiting")]));
+        assert!(!settled(enrolled, &[step(1, "done")]), "the pivot is passed, and more steps follow");
+        assert!(settled(enrolled, &[step(1, "waiting"), step(2, "completed")]));
+        assert!(!settled(enrolled, &[step(2, "completed"), of_instance(step(1, "waiting"), 3)]));
+        assert!(settled(enrolled, &[step(2, "completed"), of_instance(step(1, "compensated"), 3)]));
+        assert!(!settled(enrolled, &[step(2, "completed"), step(3, "compensating")]), "it was taken up again");
     }
 
     #[test]

@@ -18,11 +18,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::Caller;
+use crate::admission::caller_of;
 use crate::codes;
 use crate::command::API_PREFIX;
 use crate::edge::id_in_path;
 use crate::facade::Shared;
-use crate::operation::{Operation, OperationRow, StepRow};
+use crate::operation::{Operation, OperationRow, StepRow, is_settled};
 use crate::ports::NotReadable;
 use crate::problem::Problem;
 use crate::wakes::Waiter;
@@ -32,6 +34,10 @@ pub const STREAMS_MAX: usize = 1_000;
 
 /// How long a stream lasts at most; clients come back by themselves.
 const STREAM_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// How long after an operation was first seen closed its stream waits for the steps that are still to be recorded: steps and outcome
+/// come from different topics, each in its own time.
+const LATE_STEPS_MAX: Duration = Duration::from_secs(3);
 
 /// How often a comment shows that the stream is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -74,16 +80,15 @@ pub(crate) async fn known(shared: &Shared, id: Uuid) -> Result<Option<OperationR
 pub(crate) async fn operation(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let row = visible(&shared, &id, &headers).await?;
+    let row = visible(&shared, &id, caller_of(request.extensions())).await?;
     let steps = shared.reads.steps(row.operation_id).await.map_err(unreadable)?;
     Ok(axum::Json(Operation::of(row, &steps)).into_response())
 }
 
 /// The operation, if the caller may see it: otherwise there is none.
-async fn visible(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<OperationRow, Problem> {
-    let caller = shared.tokens.caller(headers).await?;
+async fn visible(shared: &Shared, id: &str, caller: Option<Caller>) -> Result<OperationRow, Problem> {
     let caller = caller.ok_or_else(|| Problem::new(codes::TOKEN_MISSING).header(header::WWW_AUTHENTICATE, "Bearer"))?;
     let row = known(shared, id_in_path(id)?).await.map_err(unreadable)?;
     row.filter(|row| row.is_visible_to(&caller)).ok_or_else(|| codes::NOT_FOUND.into())
@@ -115,9 +120,9 @@ pub(crate) async fn events(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let row = visible(&shared, &id, request.headers()).await?;
+    let row = visible(&shared, &id, caller_of(request.extensions())).await?;
     let seen = Seen::parse(request.headers())?;
-    if seen.is_closed {
+    if seen.is_closed && !has_more(&shared, row.operation_id, &seen).await.map_err(unreadable)? {
         // Tells an EventSource not to come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -125,7 +130,17 @@ pub(crate) async fn events(
     let permit = permit.map_err(|_| Problem::new(codes::TOO_MANY_STREAMS).header(header::RETRY_AFTER, "5"))?;
     let waiter = shared.wakes.waiter(row.operation_id);
     let until = Instant::now() + STREAM_LIFETIME;
-    let news = News { shared, id: row.operation_id, seen, waiter, until, pending: Vec::new(), _permit: permit };
+    let news = News {
+        shared,
+        id: row.operation_id,
+        seen,
+        waiter,
+        until,
+        settled_by: None,
+        pending: Vec::new(),
+        is_over: false,
+        _permit: permit,
+    };
     Ok(Sse::new(stream(news)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
@@ -189,14 +204,25 @@ struct News {
     seen: Seen,
     waiter: Waiter,
     until: Instant,
+    /// When the operation is told closed whatever is still missing; known once it was seen closed.
+    settled_by: Option<Instant>,
     /// Read and not yet sent, the next one last.
     pending: Vec<StepRow>,
+    is_over: bool,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a look at the store finds.
+enum Found {
+    /// Steps that were not seen, the next one last.
+    Steps(Vec<StepRow>),
+    /// No such steps, and the outcome.
+    Closed { operation: Box<Operation>, is_settled: bool },
 }
 
 fn stream(news: News) -> impl Stream<Item = Result<Event, Infallible>> {
     unfold(news, |mut news| async move {
-        if news.seen.is_closed {
+        if news.is_over {
             return None;
         }
         let event = news.next().await?;
@@ -208,10 +234,13 @@ impl News {
     /// `None`: the time is up, or the store can't be read; the client comes back and goes on where it was.
     async fn next(&mut self) -> Option<Event> {
         if self.pending.is_empty() {
-            let closed = self.look().await?;
-            if let Some(operation) = closed {
-                self.seen.is_closed = true;
-                return event("closed", &self.seen, &operation);
+            match self.found().await? {
+                Found::Steps(fresh) => self.pending = fresh,
+                Found::Closed { operation, .. } => {
+                    self.seen.is_closed = true;
+                    self.is_over = true;
+                    return event("closed", &self.seen, &operation);
+                }
             }
         }
         let step = self.pending.pop()?;
@@ -231,40 +260,48 @@ impl News {
         event("step", &self.seen, &told)
     }
 
-    /// Waits for steps that were not seen, or, when there are none left, for the outcome.
-    async fn look(&mut self) -> Option<Option<Operation>> {
-        let Self { shared, id, seen, waiter, until, pending, .. } = self;
-        let (shared, id, seen) = (&*shared, *id, &*seen);
-        let found = waiter.find(*until, || async move { unseen(shared, id, seen).await });
-        match found.await {
-            Ok(Some((fresh, closed))) => {
-                *pending = fresh;
-                Some(closed)
-            }
-            Ok(None) => None,
-            Err(error) => {
-                tracing::warn!(%error, "a stream ends: its steps cannot be read now");
-                None
-            }
+    /// Waits for steps that were not seen, or, when there are none left, for the outcome; that again waits, but not for ever, until
+    /// every saga has told its end.
+    async fn found(&mut self) -> Option<Found> {
+        let first = self.look(self.until, |_| true).await?;
+        if !matches!(first, Found::Closed { is_settled: false, .. }) {
+            return Some(first);
         }
+        let settled_by = *self.settled_by.get_or_insert_with(|| Instant::now() + LATE_STEPS_MAX);
+        let is_news = |found: &Found| !matches!(found, Found::Closed { is_settled: false, .. });
+        self.look(settled_by, is_news).await.or(Some(first))
+    }
+
+    /// What is found first that will do. `None`: the time is up, or the store can't be read.
+    async fn look(&mut self, by: Instant, will_do: impl Fn(&Found) -> bool + Send + Sync) -> Option<Found> {
+        let Self { shared, id, seen, waiter, .. } = self;
+        let (shared, id, seen, will_do) = (&*shared, *id, &*seen, &will_do);
+        let found =
+            waiter.find(by, || async move { Ok::<_, NotReadable>(look(shared, id, seen).await?.filter(will_do)) });
+        found.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a stream ends: its steps cannot be read now");
+            None
+        })
     }
 }
 
-/// Steps that were not seen, the next one last, or, when there are none left, the outcome.
-async fn unseen(
-    shared: &Shared,
-    id: Uuid,
-    seen: &Seen,
-) -> Result<Option<(Vec<StepRow>, Option<Operation>)>, NotReadable> {
-    // In this order: what is closed when asked has no steps that come into being afterwards, but for late ones.
+/// Whether there is something to tell one who was told the outcome before.
+async fn has_more(shared: &Shared, id: Uuid, seen: &Seen) -> Result<bool, NotReadable> {
+    Ok(matches!(look(shared, id, seen).await?, Some(Found::Steps(_))))
+}
+
+async fn look(shared: &Shared, id: Uuid, seen: &Seen) -> Result<Option<Found>, NotReadable> {
     let row = known(shared, id).await?;
     let steps = shared.reads.steps(id).await?;
     let mut fresh: Vec<StepRow> = steps.iter().filter(|step| !seen.has(step)).cloned().collect();
-    fresh.sort_by_key(|step| Reverse((step.at.clone(), step.incarnation, step.position)));
     if !fresh.is_empty() {
-        return Ok(Some((fresh, None)));
+        fresh.sort_by_key(|step| Reverse((step.at.clone(), step.incarnation, step.position)));
+        return Ok(Some(Found::Steps(fresh)));
     }
-    Ok(row.filter(OperationRow::is_closed).map(|row| (fresh, Some(Operation::of(row, &steps)))))
+    Ok(row.filter(OperationRow::is_closed).map(|row| {
+        let is_settled = is_settled(&row, &steps);
+        Found::Closed { operation: Box::new(Operation::of(row, &steps)), is_settled }
+    }))
 }
 
 fn event(name: &str, seen: &Seen, data: &impl Serialize) -> Option<Event> {

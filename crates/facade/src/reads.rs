@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::accept::{Ids, deadline_of};
+use crate::admission::caller_of;
 use crate::auth::{Caller, admit};
 use crate::codes;
 use crate::command::API_PREFIX;
@@ -85,7 +86,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, mount: Arc<ReadMount>, ids: Ids,
 
 async fn try_answer(shared: &Shared, mount: &ReadMount, ids: Ids, request: Request) -> Result<Response, Problem> {
     let Deadline(deadline) = deadline_of(&request);
-    let caller = shared.tokens.caller(request.headers()).await?;
+    let caller = caller_of(request.extensions());
     let asked = Asked { ids: ids.into_iter().collect(), query: query_of(mount, &request)?, caller };
     admit(&mount.route.access, asked.caller.as_ref(), |name| asked.id(name))?;
     let params = params_of(&mount.route, &asked)?;

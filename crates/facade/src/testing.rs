@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daybook_engine::PARTITIONS;
 use daybook_events::{Message, Schemas as _, StaticSchemas, decode};
-use daybook_service::{Clock, Metrics, Secret, Settings, Sources};
+use daybook_service::{Clock, Metrics, Secret, Settings, Sources, settings};
 use daybook_vault::{InMemoryKeyStore, MasterKeys, OsAmbient, Vault};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Claims, Deps, LogEnds, NotPublished, NotReadable, Offsets, OperationRow, Outgoing, Param, Publisher, ReadStore,
-    RequestHasher, StepRow, Tokens, Wakes, mint,
+    Claims, Deps, LogEnds, NotPublished, NotReadable, Offsets, OperationRow, Outgoing, Overload, Param, Publisher,
+    RateLimits, ReadStore, RequestHasher, StepRow, Tokens, Wakes, mint,
 };
 
 /// What tokens are signed with.
@@ -183,17 +183,30 @@ pub fn deps(memory: &Memory) -> Deps {
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let settings = Settings::load(&Sources::of(None, environment), &[]).expect("the defaults are good");
     let tokens = Tokens::new(&settings.auth, Arc::new(StandingClock)).expect("no key set is fetched");
+    let metrics = Metrics::new().expect("a fresh registry takes them");
     Deps {
         publisher: Arc::new(memory.clone()),
         reads: Arc::new(memory.clone()),
         ends: Arc::new(memory.clone()),
         tokens: Arc::new(tokens),
+        limits: limits(&settings.http),
+        overload: Overload::default(),
         hasher: RequestHasher::new(SECRET.as_bytes()),
         wakes: Wakes::default(),
-        metrics: Metrics::new().expect("a fresh registry takes them"),
+        metrics,
         clock: Arc::new(StandingClock),
         http: settings.http,
     }
+}
+
+/// Limits of these settings, counted in memory; time stands still.
+///
+/// # Panics
+/// Never, as there is no Redis that could be refused.
+pub fn limits(http: &settings::Http) -> Arc<RateLimits> {
+    let metrics = Metrics::new().expect("a fresh registry takes them");
+    let limits = RateLimits::new(http, None, Arc::new(StandingClock), &metrics);
+    Arc::new(limits.expect("without Redis they are made"))
 }
 
 /// A vault with keys in memory.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use daybook_driver::{Observer, Options, Surroundings, run_part};
 use daybook_engine::{Commit, PartKind};
-use daybook_facade::Wakes;
+use daybook_facade::{Overload, Wakes};
 use daybook_log::{Difference, Log, Refusal, plan, subjects};
 use daybook_service::health::Check;
 use daybook_service::server::{self, Limits};
@@ -237,8 +237,12 @@ impl Process {
         if let Some(url) = live.settings.cache.redis_url.clone() {
             self.tasks.spawn("news from redis", OnFailure::EndProcess, wakes.clone().listen(url, self.drain.clone()));
         }
+        let overload = Overload::default();
+        let watched =
+            api::backlog(live, log, reads.clone(), &self.metrics)?.watch(overload.clone(), self.drain.clone());
+        self.tasks.spawn("backlog", OnFailure::EndProcess, watched);
         // In this order: what no route matches is answered by the router that comes last, and that has to be with a problem.
-        let router = self.health.router().merge(api::router(live, log, reads, wakes, &self.metrics)?);
+        let router = self.health.router().merge(api::router(live, log, reads, wakes, overload, &self.metrics)?);
         let http = &live.settings.http;
         let listener = bound(http.listen, "http.listen").await?;
         let served = server::serve(listener, router, Limits::from(http), self.drain.clone());

@@ -1,9 +1,11 @@
 //! What holds for every router of the kit, whatever its routes.
 
+mod rate_limits;
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use daybook_facade::testing::{Memory, deps, token};
+use daybook_facade::testing::{Memory, deps, limits, token};
 use daybook_facade::{BuildError, Deps, Facade, OperationRow, STREAMS_MAX};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -86,7 +88,10 @@ async fn no_more_streams_are_open_than_may_be() {
     let memory = Memory::default();
     let id = Uuid::from_u128(1);
     memory.put_operation(OperationRow { operation_id: id, caller_id: Some(id), ..OperationRow::default() });
-    let router = router(deps(&memory));
+    let mut deps = deps(&memory);
+    deps.http.rate_limit_requests = 1_000_000;
+    deps.limits = limits(&deps.http);
+    let router = router(deps);
     let open = async || {
         let request = Request::builder()
             .uri(format!("/api/v1/operations/{id}/events"))

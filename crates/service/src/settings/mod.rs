@@ -160,6 +160,12 @@ pub struct Http {
     pub request_timeout_ms: u64,
     /// The most connections at once.
     pub max_connections: usize,
+    /// Requests of a caller in a window.
+    pub rate_limit_requests: u32,
+    /// The window.
+    pub rate_limit_window_seconds: u32,
+    /// How far behind parts may be.
+    pub backlog_target_seconds: u64,
     /// Origins that may call from a browser.
     pub cors_origins: Vec<String>,
 }

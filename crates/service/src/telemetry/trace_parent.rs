@@ -29,6 +29,14 @@ pub struct TraceParent {
 pub struct BadTraceParent;
 
 impl TraceParent {
+    /// Of its parts.
+    ///
+    /// # Errors
+    /// When an id is all zero.
+    pub fn new(trace: [u8; 16], span: [u8; 8], is_sampled: bool) -> Result<Self, BadTraceParent> {
+        Self::checked(trace, span, u8::from(is_sampled))
+    }
+
     /// Whether the flow is traced.
     pub fn is_sampled(&self) -> bool {
         self.sampled

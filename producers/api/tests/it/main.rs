@@ -2,6 +2,7 @@
 
 mod commands;
 mod form;
+mod limits;
 mod operations;
 mod reads;
 mod refusals;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use daybook_events::{LearnerEnrolled, Message as _};
 use daybook_facade::testing::token;
 use daybook_facade::{OperationRow, StepRow};
 use http::{Method, Request, StatusCode, header};
@@ -15,6 +16,9 @@ use uuid::Uuid;
 use crate::support::{Api, CALLER, TENANT, command, course, get, request};
 
 const ID: Uuid = Uuid::from_u128(0x0be5);
+
+/// Long enough for what would come at once to have come.
+const SHORT: Duration = Duration::from_millis(200);
 
 fn row() -> OperationRow {
     OperationRow {
@@ -140,8 +144,8 @@ async fn the_stream_tells_each_step_once_and_ends_with_the_outcome() {
     api.memory.put_operation(closed());
     let steps = vec![
         step("enrollment-saga", 1, "started", "running"),
-        step("payment-saga", 2, "started", "running"),
-        step("enrollment-saga", 3, "sent", "waiting"),
+        StepRow { instance_id: Uuid::from_u128(7), ..step("payment-saga", 2, "ended", "failed") },
+        step("enrollment-saga", 3, "ended", "compensated"),
     ];
     api.memory.put_steps(ID, steps);
     let answer = api.send(get(&(path() + "/events"), "")).await;
@@ -168,14 +172,63 @@ async fn the_stream_tells_each_step_once_and_ends_with_the_outcome() {
 async fn a_step_that_comes_late_from_another_saga_is_still_told() {
     let api = Api::new();
     api.memory.put_operation(closed());
-    api.memory.put_steps(ID, vec![step("enrollment-saga", 3, "sent", "waiting")]);
+    api.memory.put_steps(ID, vec![step("enrollment-saga", 3, "ended", "completed")]);
     let seen = events(&api.send(get(&(path() + "/events"), "")).await.text)[0].1.clone();
-    let earlier = step("payment-saga", 2, "started", "running");
-    api.memory.put_steps(ID, vec![earlier, step("enrollment-saga", 3, "sent", "waiting")]);
+    let earlier = step("payment-saga", 2, "ended", "completed");
+    api.memory.put_steps(ID, vec![earlier, step("enrollment-saga", 3, "ended", "completed")]);
     let mut again = get(&(path() + "/events"), "");
     again.headers_mut().insert("last-event-id", seen.parse().unwrap());
     let told = events(&api.send(again).await.text);
     assert_eq!((told[0].2["saga"].as_str(), told.len()), (Some("payment-saga"), 2));
+}
+
+#[tokio::test]
+async fn steps_after_the_outcome_are_told_to_one_who_comes_back() {
+    let api = Api::new();
+    api.memory.put_operation(closed());
+    api.memory.put_steps(ID, vec![step("enrollment-saga", 1, "ended", "completed")]);
+    let told = events(&api.send(get(&(path() + "/events"), "")).await.text);
+    let again = || {
+        let mut again = get(&(path() + "/events"), "");
+        again.headers_mut().insert("last-event-id", told[1].1.parse().unwrap());
+        again
+    };
+    assert_eq!(api.send(again()).await.status, StatusCode::NO_CONTENT);
+    let late = step("payment-saga", 2, "ended", "completed");
+    api.memory.put_steps(ID, vec![step("enrollment-saga", 1, "ended", "completed"), late]);
+    let told = events(&api.send(again()).await.text);
+    assert_eq!((told[0].2["saga"].as_str(), told[1].0.as_str()), (Some("payment-saga"), "closed"));
+}
+
+#[tokio::test]
+async fn the_outcome_waits_until_every_saga_has_told_its_end() {
+    let api = Api::new();
+    api.memory.put_operation(OperationRow { closing_type: Some(LearnerEnrolled::FULL_NAME.into()), ..closed() });
+    let response = api.router.clone().oneshot(get(&(path() + "/events"), "")).await.unwrap();
+    let mut body = response.into_body();
+    let mut next = async || {
+        let frame = body.frame().await?;
+        Some(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
+    };
+    // A saga has closed it, so that there must be steps.
+    assert!(timeout(SHORT, next()).await.is_err());
+    let first = step("enrollment-saga", 1, "sent", "waiting");
+    api.memory.put_steps(ID, vec![first.clone()]);
+    assert!(next().await.unwrap().contains("event: step"));
+    assert!(timeout(SHORT, next()).await.is_err());
+    api.memory.put_steps(ID, vec![first, step("enrollment-saga", 2, "ended", "completed")]);
+    assert!(next().await.unwrap().contains("\"what\":\"ended\""));
+    assert!(next().await.unwrap().contains("event: closed"));
+    assert_eq!(next().await, None);
+}
+
+#[tokio::test]
+async fn an_end_that_is_never_told_does_not_hold_back_the_outcome_for_ever() {
+    let api = Api::new();
+    api.memory.put_operation(closed());
+    api.memory.put_steps(ID, vec![step("enrollment-saga", 1, "sent", "waiting")]);
+    let told = events(&api.send(get(&(path() + "/events"), "")).await.text);
+    assert_eq!(told.last().map(|(name, ..)| name.as_str()), Some("closed"));
 }
 
 #[tokio::test]
