@@ -3,4 +3,5 @@
 mod adapter;
 mod decisions;
 mod fixtures;
+mod stripe_mock;
 mod webhooks;
