@@ -130,6 +130,12 @@ pub enum HeaderError {
     Long(usize),
 }
 
+/// Whether bytes that are said to be a header belong to a trace that is recorded. Looks at no more than the flags.
+pub fn is_sampled(header: &[u8]) -> bool {
+    let flags = header.get(1..3).map_or(0, |flags| u16::from_be_bytes([flags[0], flags[1]]));
+    flags & TRACE_SAMPLED != 0
+}
+
 /// A [`Header`] that still stands in the record's bytes: what the hot path reads, without
 /// allocating.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,7 @@ pub use framing::{FRAME_BYTES, FrameError, frame, unframe};
 pub use generated::*;
 pub use header::{
     Actor, HEADER_KEY, Header, HeaderError, HeaderRef, MAX_TEXT_BYTES, ReplyTo, Shard, ShardRef, TraceContext,
+    is_sampled,
 };
 pub use identity::derive_id;
 pub use message::{

@@ -73,6 +73,21 @@ impl Admin {
         self.ask(|client| client.fetch_cluster_id(ANSWER_TIMEOUT).ok_or(Error::Late("what is the cluster's id"))).await
     }
 
+    /// Processes that are members of a part's group; one that was killed is a member until its session ends.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn members(&self, part: &str) -> Result<usize, Error> {
+        let group = self.settings.wire(part);
+        let members = move |client: &Client<Quiet>| {
+            let groups = client
+                .fetch_group_list(Some(&group), ANSWER_TIMEOUT)
+                .map_err(Error::kafka("ask for the members of a group"))?;
+            Ok(groups.groups().iter().filter(|found| found.name() == group).map(|found| found.members().len()).sum())
+        };
+        self.ask(members).await
+    }
+
     /// The topics among `names` that exist, in the same order.
     ///
     /// # Errors

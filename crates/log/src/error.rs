@@ -58,9 +58,17 @@ pub enum Refusal {
     RegistryAnswer { what: String, status: u16, said: String },
     #[error(
         "group {group} wants to go on at an offset that topic {topic} no longer (or not yet) has: retention overtook the part, or \
-         the topic was recreated; bring the part back with: daybook recover {group}"
+         the topic was recreated; restore a copy of the database that is not older than what the topic keeps, then: \
+         daybook recover {group}"
     )]
     OffsetsGone { group: String, topic: String },
+    #[error(
+        "topic {topic}, partition {partition}: records are needed from offset {from} on, and the topic has {start} to {end}; \
+         they are gone: restore a copy of the database that is not older than what the topic keeps"
+    )]
+    RecordsGone { topic: String, partition: u16, from: i64, start: i64, end: i64 },
+    #[error("group {group} has {members} members; end every process that runs the part, then recover it")]
+    GroupInUse { group: String, members: usize },
     #[error("group {group}: another process took the same instance name; give each replica its own instance setting")]
     InstanceTaken { group: String },
     #[error("group {group}: the consumer failed for good ({code}); restart the process")]

@@ -7,8 +7,8 @@ use uuid::Uuid;
 /// Topics of the book itself, which others read too.
 const EVENTS_MARK: &str = ".events.";
 
-/// What the headers of one record are made of.
-pub(crate) struct Envelope<'a> {
+/// What the headers of one record are made of. Public for the benchmark that publishes the same headers by itself.
+pub struct Envelope<'a> {
     /// Topic without prefix.
     pub topic: &'a str,
     /// Name of the part that publishes.

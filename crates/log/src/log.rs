@@ -68,6 +68,14 @@ impl Log {
         Requests::new(&self.settings, facade, longest)
     }
 
+    /// Reads one partition of a topic from this offset up to its present end.
+    ///
+    /// # Errors
+    /// [`crate::Refusal::RecordsGone`] when the topic does not have that offset; when the brokers cannot be asked.
+    pub async fn tail_of(&self, topic: &str, partition: u16, from: i64) -> Result<Tail, Error> {
+        Tail::open_partition(&self.settings, &self.admin, &self.registry, topic, partition, from).await
+    }
+
     /// Reads all partitions of a topic: up to its present ends, or on and on when following.
     ///
     /// # Errors

@@ -76,6 +76,29 @@ impl Tail {
         Ok(Self { consumer, registry: Arc::clone(registry), open, follow })
     }
 
+    /// Reads one partition from this offset to its present end.
+    pub(crate) async fn open_partition(
+        settings: &Settings,
+        admin: &Admin,
+        registry: &Arc<Registry>,
+        topic: &str,
+        partition: u16,
+        from: i64,
+    ) -> Result<Self, Error> {
+        let ends = admin.ends(topic, partition).await?;
+        if !(ends.start..=ends.end).contains(&from) {
+            let (topic, start, end) = (topic.to_owned(), ends.start, ends.end);
+            return Err(Refusal::RecordsGone { topic, partition, from, start, end }.into());
+        }
+        let consumer = consumer(settings)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&settings.wire(topic), i32::from(partition), Offset::Offset(from))
+            .map_err(Error::kafka("read a topic"))?;
+        consumer.assign(&list).map_err(Error::kafka("read a topic"))?;
+        let open = (from < ends.end).then_some((partition, ends.end)).into_iter().collect();
+        Ok(Self { consumer, registry: Arc::clone(registry), open, follow: false })
+    }
+
     /// The next record, its schema looked up. `None`: everything was read that was there when it began (never, when
     /// following).
     ///

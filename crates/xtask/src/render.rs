@@ -320,10 +320,10 @@ fn description(record: &Record, attributes: &Attributes) -> Result<String> {
 
 /// The topics that exist, with the variant of `Retention`.
 fn topics(families: &[Family]) -> BTreeMap<String, &'static str> {
-    let mut topics = BTreeMap::from([("daybook.parked.v1".to_owned(), "Forever")]);
+    let mut topics = BTreeMap::new();
     for family in families.iter().filter(|family| !family.topic.contains('*')) {
-        let is_events = family.topic.contains(".events.");
-        topics.insert(family.topic.to_owned(), if is_events { "Forever" } else { "Fortnight" });
+        let is_passing = [".commands.", ".inbox.", ".control."].iter().any(|kind| family.topic.contains(kind));
+        topics.insert(family.topic.to_owned(), if is_passing { "Fortnight" } else { "Forever" });
         for kind in [".commands.", ".inbox."] {
             if family.topic.contains(kind) {
                 topics.insert(family.topic.replace(kind, ".control."), "Fortnight");

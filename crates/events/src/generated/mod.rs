@@ -105,6 +105,7 @@ pub(crate) static DESCRIPTORS: &[Descriptor] = &[
     describe!(OperationAccepted, operation_id, "3009b5e9ef56cafb47fd171bd8d6a010def3a6016b1d2874246de7ac35078795", closing: [], undoes: None, sealed: []),
     describe!(OperatorActed, key_text, "f2acb636444010edb4e37468dbe146e7e82f83c34fe7218c519643a9fb5d7ef2", closing: [], undoes: None, sealed: []),
     describe!(ProviderNotice, key_text, "1dfc9f845600a752a6aa3e8947acd36864cb453150535a0995a1df8eed50e6d3", closing: [], undoes: None, sealed: []),
+    describe!(RecordParked, parked_id, "26c4994b3e285ad6e19f6ab2ffc84ce73e4cdb150af5809af5e474f06902a2d9", closing: [], undoes: None, sealed: []),
     describe!(RedriveParked, key_text, "a1316fbbc50e0dd161bc3cc443bab27ab2f52029255b035f395f5f24ba41d671", closing: [], undoes: None, sealed: []),
     describe!(Rejected, key_text, "6fec017efdbb616ae7183556aaf650b7a62a5768850f5a50b915b503da36b453", closing: [], undoes: None, sealed: []),
     describe!(ResolveEffect, key_text, "e419511f15e2572ea8b29213a1e26a958b1030c9096c96c03b72e61773ce5397", closing: [], undoes: None, sealed: []),

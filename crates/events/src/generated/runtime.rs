@@ -123,6 +123,40 @@ pub struct ProviderNotice {
 
 message!(ProviderNotice, "daybook.runtime", Control, "*.control.v1", key_text);
 
+/// A consumer kept a record that it cannot apply. The consumer's own table says what became of it
+/// since. A record that would make this event too large is told without key, header and value: then
+/// only the table has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordParked {
+    /// Id of the parked row; the same each time this record is parked.
+    pub parked_id: Uuid,
+    /// Name of the consumer that parked it.
+    pub consumer: String,
+    /// Topic that the record came from, without prefix.
+    pub topic: String,
+    /// Partition that it came from.
+    pub partition: i32,
+    /// Offset that it came from.
+    pub offset: i64,
+    /// Why it was parked, in kebab case.
+    pub code: String,
+    /// A sentence on why.
+    pub detail: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// The record's key, raw.
+    #[serde(with = "serde_bytes", default)]
+    pub key: Option<Vec<u8>>,
+    /// The record's own header, raw.
+    #[serde(with = "serde_bytes", default)]
+    pub header: Option<Vec<u8>>,
+    /// The record's value, raw.
+    #[serde(with = "serde_bytes", default)]
+    pub value: Option<Vec<u8>>,
+}
+
+message!(RecordParked, "daybook.runtime", Event, "daybook.parked.v1", parked_id);
+
 /// Takes a parked message up again, and then what is held behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RedriveParked {
@@ -302,5 +336,7 @@ family!(
 );
 
 family!(OperatorEvent, "daybook.operator.events.v1", [OperatorActed]);
+
+family!(DaybookParked, "daybook.parked.v1", [RecordParked]);
 
 family!(OperationInbox, "operations.operation.inbox.v1", [OperationAccepted]);

@@ -1,4 +1,4 @@
-use daybook_events::{Actor, Header, HeaderError, HeaderRef, ReplyTo, Shard, Timestamp, TraceContext};
+use daybook_events::{Actor, Header, HeaderError, HeaderRef, ReplyTo, Shard, Timestamp, TraceContext, is_sampled};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -56,6 +56,7 @@ proptest! {
         header.encode(&mut bytes).unwrap();
         prop_assert_eq!(Header::decode(&bytes).unwrap(), header.clone());
         prop_assert_eq!(HeaderRef::decode(&bytes).unwrap(), header.as_ref());
+        prop_assert_eq!(is_sampled(&bytes), header.trace.is_some_and(|trace| trace.sampled));
         for end in 0..bytes.len() {
             prop_assert!(HeaderRef::decode(&bytes[..end]).is_err());
         }
