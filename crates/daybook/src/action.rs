@@ -1,14 +1,17 @@
 //! What an operator does: records on a part's control topic, and what came of them, told by `OperatorActed` in the book.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use daybook_engine::{PARTITIONS, Record, SchemaLookup};
 use daybook_events::{Actor, Header, HeaderRef, Message, OperatorActed, PersonId, Timestamp, decode, key, unframe};
 use daybook_log::{Log, Request, Requests, Start, Tail, subjects};
 use daybook_service::{Clock, SystemClock, ids};
+use indicatif::ProgressBar;
+use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -18,7 +21,9 @@ use crate::output::{self, Table};
 
 /// How long one record may take to be acknowledged.
 pub const PUBLISH_LIMIT: Duration = Duration::from_secs(10);
-/// How long the part may take to act. A part that does not run now acts when it does.
+/// How many are acted on before their outcomes are waited for.
+const PAGE: usize = 200;
+/// How long the part may take to act on a page. A part that does not run now acts when it does.
 const ACT_LIMIT: Duration = Duration::from_secs(30);
 /// What the scopes of an operator's records say.
 const SCOPES: &str = "operator";
@@ -38,9 +43,12 @@ pub struct By {
     /// Id of the person who acts.
     #[arg(long, env = "DAYBOOK_OPERATOR", value_name = "UUID")]
     operator: Uuid,
-    /// Only tell what would be done.
+    /// Only tell what would be done, and to how many.
     #[arg(long)]
-    pub dry_run: bool,
+    dry_run: bool,
+    /// Do not ask before acting on everything that a filter finds.
+    #[arg(long)]
+    yes: bool,
     /// Print the outcomes as JSON.
     #[arg(long)]
     json: bool,
@@ -53,6 +61,22 @@ impl By {
 
     pub fn reason(&self) -> String {
         self.reason.clone()
+    }
+
+    /// Asks before acting on what a filter has found, unless that was answered beforehand.
+    ///
+    /// # Errors
+    /// When the answer is no, or nobody is there to answer.
+    pub fn confirm(&self, question: &str) -> Result<()> {
+        if self.yes || self.dry_run {
+            return Ok(());
+        }
+        ensure!(io::stdin().is_terminal(), "{question}? Look with --dry-run, then answer with --yes");
+        eprint!("{question}? [y/N] ");
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        ensure!(matches!(answer.trim(), "y" | "yes"), "nothing was done");
+        Ok(())
     }
 }
 
@@ -71,6 +95,14 @@ pub struct Order {
 pub struct Item {
     pub target: Uuid,
     pub order: Result<Order>,
+}
+
+/// What came of an item.
+#[derive(Serialize)]
+struct Line {
+    action: &'static str,
+    target: Uuid,
+    outcome: String,
 }
 
 impl Order {
@@ -137,21 +169,38 @@ impl Desk {
         Ok(())
     }
 
-    /// Carries out every order there can be and prints what came of each item.
+    /// Acts on the targets, page by page, and prints what came of each. `item_of` looks at a target right before it is acted on.
     ///
     /// # Errors
-    /// When none can be carried out; what goes wrong with a single one is told in its line.
-    pub async fn carry_out(&self, by: &By, items: Vec<Item>) -> Result<Outcome> {
-        if items.is_empty() {
+    /// When there is nothing to act on, or acting had to end early; what goes wrong with a single one is told in its line.
+    pub async fn carry_out<T>(&self, by: &By, targets: Vec<T>, item_of: impl AsyncFn(&T) -> Item) -> Result<Outcome> {
+        if targets.is_empty() {
             bail!("there is nothing to act on");
         }
-        let outcomes = if by.dry_run {
-            items.iter().map(|item| intended(item).map_or_else(|why| why, |_| WOULD.to_owned())).collect()
-        } else {
-            self.outcomes(by, &items).await?
-        };
-        report(by, &items, &outcomes)?;
-        Ok(Outcome::good_if(outcomes.iter().all(|outcome| outcome == DONE || outcome == WOULD)))
+        // Shown only where standard error is a terminal.
+        let progress = ProgressBar::new(targets.len() as u64);
+        let mut lines = Vec::with_capacity(targets.len());
+        let mut ended = Ok(());
+        for page in targets.chunks(PAGE) {
+            let mut items = Vec::with_capacity(page.len());
+            for target in page {
+                items.push(item_of(target).await);
+            }
+            let outcomes =
+                if by.dry_run { Ok(items.iter().map(would).collect()) } else { self.outcomes(by, &items).await };
+            match outcomes {
+                Ok(outcomes) => lines.extend(items.iter().zip(outcomes).map(|(item, outcome)| Line::of(item, outcome))),
+                Err(error) => {
+                    ended = Err(error.context(format!("acting ended after {} of {}", lines.len(), targets.len())));
+                    break;
+                }
+            }
+            progress.inc(page.len() as u64);
+        }
+        progress.finish_and_clear();
+        report(by, &lines)?;
+        ended?;
+        Ok(Outcome::good_if(lines.iter().all(|line| line.outcome == DONE || line.outcome == WOULD)))
     }
 
     async fn outcomes(&self, by: &By, items: &[Item]) -> Result<Vec<String>> {
@@ -193,19 +242,40 @@ fn intended(item: &Item) -> Result<&Order, String> {
     item.order.as_ref().map_err(|error| format!("{error:#}"))
 }
 
-fn report(by: &By, items: &[Item], outcomes: &[String]) -> Result<()> {
-    let action = |item: &Item| item.order.as_ref().map_or("", |order| order.type_name.rsplit('.').next().unwrap_or(""));
+fn would(item: &Item) -> String {
+    intended(item).map_or_else(|why| why, |_| WOULD.to_owned())
+}
+
+impl Line {
+    fn of(item: &Item, outcome: String) -> Self {
+        let type_name = item.order.as_ref().map_or("", |order| order.type_name);
+        Self { action: type_name.rsplit('.').next().unwrap_or_default(), target: item.target, outcome }
+    }
+}
+
+fn report(by: &By, lines: &[Line]) -> Result<()> {
     if by.json {
-        let lines = items.iter().zip(outcomes).map(
-            |(item, outcome)| serde_json::json!({ "action": action(item), "target": item.target, "outcome": outcome }),
-        );
-        return output::json(&lines.collect::<Vec<_>>());
+        return output::json(&lines);
     }
     let mut table = Table::new(&["target", "action", "outcome"]);
-    for (item, outcome) in items.iter().zip(outcomes) {
-        table.row([item.target.to_string().as_str(), action(item), outcome]);
+    for Line { action, target, outcome } in lines {
+        table.row([target.to_string().as_str(), action, outcome]);
     }
-    table.print("")
+    table.print("")?;
+    if lines.len() > 1 {
+        output::line("")?;
+        tally(lines).into_iter().try_for_each(|(outcome, count)| output::line(&format!("{count} {outcome}")))?;
+    }
+    Ok(())
+}
+
+/// How often there was each outcome.
+fn tally(lines: &[Line]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for line in lines {
+        *counts.entry(line.outcome.as_str()).or_default() += 1;
+    }
+    counts
 }
 
 /// Id of the record that a record was caused by.
@@ -225,6 +295,13 @@ fn outcome_of(record: &Record) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outcomes_are_counted() {
+        let line = |outcome: &str| Line { action: "", target: Uuid::nil(), outcome: outcome.to_owned() };
+        let lines = [line(DONE), line("it is not parked"), line(DONE)];
+        assert_eq!(tally(&lines), BTreeMap::from([(DONE, 2), ("it is not parked", 1)]));
+    }
 
     #[test]
     fn a_key_is_kept_where_it_belongs_and_replaced_where_not() {

@@ -69,8 +69,8 @@ pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Ou
                 actor_id: by.actor_id(),
                 reason: by.reason(),
             };
-            let item = Item { target: *id, order: Order::of(&spec.control, key, &message) };
-            Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, vec![item]).await
+            let item = async |id: &Uuid| Item { target: *id, order: Order::of(&spec.control, key.clone(), &message) };
+            Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, vec![*id], item).await
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use daybook_engine::Spec;
-use daybook_events::{DiscardParked, RedriveParked, key};
+use daybook_events::{DiscardParked, RedriveParked, Timestamp, key};
 use daybook_service::Section;
 use daybook_store::{LIST_MAX, Operator, ParkedFilter, ParkedView, Store};
 use serde_json::json;
@@ -45,17 +45,30 @@ pub(crate) enum Arguments {
     },
 }
 
-/// Which parked records of a part.
+/// Which parked records: by their ids, or all that a filter finds.
 #[derive(clap::Args)]
 pub(crate) struct Which {
-    part: String,
+    /// The part that has parked them; with a filter it may be left out, and every part is meant.
+    part: Option<String>,
     /// Their ids.
+    #[arg(conflicts_with_all = ["all", "code", "before"])]
     id: Vec<Uuid>,
-    /// All of them instead; with --code all that were parked under it.
-    #[arg(long, conflicts_with = "id")]
+    /// All of them.
+    #[arg(long)]
     all: bool,
-    #[arg(long, requires = "all")]
+    /// All that were parked under this code.
+    #[arg(long)]
     code: Option<String>,
+    /// All that were parked before this time, such as 2026-03-01T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    before: Option<Timestamp>,
+}
+
+/// A parked record, and whose it is.
+struct Target {
+    spec: Spec,
+    id: Uuid,
+    record: Option<ParkedView>,
 }
 
 pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Outcome> {
@@ -77,7 +90,7 @@ pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Ou
                 let message = RedriveParked { key_text, parked_id, actor_id: by.actor_id(), reason: by.reason() };
                 Order::of(&spec.control, key, &message)
             };
-            act(place, which, by, order).await
+            act(place, which, by, "redrive", order).await
         }
         Arguments::Discard { which, by } => {
             let order = |spec: &Spec, record: &ParkedView, key: Vec<u8>| {
@@ -85,7 +98,7 @@ pub(crate) async fn carry_out(place: &Place, arguments: &Arguments) -> Result<Ou
                 let message = DiscardParked { key_text, parked_id, actor_id: by.actor_id(), reason: by.reason() };
                 Order::of(&spec.control, key, &message)
             };
-            act(place, which, by, order).await
+            act(place, which, by, "discard", order).await
         }
     }
 }
@@ -137,23 +150,48 @@ async fn act(
     place: &Place,
     which: &Which,
     by: &By,
+    verb: &str,
     order: impl Fn(&Spec, &ParkedView, Vec<u8>) -> Result<Order>,
 ) -> Result<Outcome> {
     let settings = place.settings(&[Section::Log, Section::Store])?;
-    let spec = leaves::spec(&which.part)?;
     let store = connect::store(&settings).await?;
-    let parked =
-        connect::if_started(all(&store.operator(spec.name)?, which.code.as_deref()).await)?.unwrap_or_default();
-    let ids = if which.all { parked.iter().map(|record| record.id).collect() } else { which.id.clone() };
-    if ids.is_empty() && !which.all {
-        bail!("name the records by their ids, or take --all; `daybook parked ls {}` lists them", spec.name);
+    let targets = which.targets(&store).await?;
+    if which.is_filter() && !targets.is_empty() {
+        by.confirm(&format!("{verb} {} parked records", targets.len()))?;
     }
-    let items = ids.into_iter().map(|id| {
-        let record = parked.iter().find(|record| record.id == id);
-        let record = record.with_context(|| format!("{} has not parked it", spec.name));
-        Item { target: id, order: record.and_then(|record| order(&spec, record, key_for(record)?)) }
-    });
-    Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, items.collect()).await
+    let item = async |target: &Target| {
+        let record = target.record.as_ref().with_context(|| format!("{} has not parked it", target.spec.name));
+        Item { target: target.id, order: record.and_then(|record| order(&target.spec, record, key_for(record)?)) }
+    };
+    Desk::open(connect::log(&settings, 1)?).await?.carry_out(by, targets, item).await
+}
+
+impl Which {
+    fn is_filter(&self) -> bool {
+        self.all || self.code.is_some() || self.before.is_some()
+    }
+
+    async fn targets(&self, store: &Store) -> Result<Vec<Target>> {
+        if !self.is_filter() && (self.part.is_none() || self.id.is_empty()) {
+            bail!(
+                "name a part and the ids of its records, or a filter: --all, --code, --before; `daybook parked ls` lists them"
+            );
+        }
+        let mut targets = Vec::new();
+        for spec in leaves::specs_of(self.part.as_slice())? {
+            let parked = connect::if_started(all(&store.operator(spec.name)?, self.code.as_deref()).await)?;
+            let parked = parked.unwrap_or_default();
+            if self.is_filter() {
+                let is_meant = |record: &ParkedView| self.before.is_none_or(|before| record.parked_at < before);
+                let found = parked.into_iter().filter(is_meant);
+                targets.extend(found.map(|record| Target { spec: spec.clone(), id: record.id, record: Some(record) }));
+            } else {
+                let record = |id: &Uuid| parked.iter().find(|record| record.id == *id).cloned();
+                targets.extend(self.id.iter().map(|id| Target { spec: spec.clone(), id: *id, record: record(id) }));
+            }
+        }
+        Ok(targets)
+    }
 }
 
 /// A key by which the partition is reached that has parked the record.

@@ -1,10 +1,10 @@
 //! `daybook saga`
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use daybook_engine::{PartKind, Spec};
 use daybook_events::{CancelSaga, CompensateSaga, Message, RetryStep, SkipStep, key};
 use daybook_service::Section;
-use daybook_store::{HistoryEntry, Operator, SagaFilter, SagaView, Store};
+use daybook_store::{HistoryEntry, LIST_MAX, Operator, SagaFilter, SagaView, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -52,12 +52,21 @@ pub(crate) enum Arguments {
     Cancel(Which),
 }
 
-/// Instances of a saga, and who acts on them.
+/// Instances of a saga, by their ids or as a filter finds them, and who acts on them.
 #[derive(clap::Args)]
 pub(crate) struct Which {
     saga: String,
-    #[arg(required = true)]
+    #[arg(required_unless_present_any = ["all", "status", "step"], conflicts_with_all = ["all", "status", "step"])]
     id: Vec<Uuid>,
+    /// All that have not ended.
+    #[arg(long)]
+    all: bool,
+    /// All of this status that have not ended.
+    #[arg(long)]
+    status: Option<String>,
+    /// All that await the answer to this step.
+    #[arg(long)]
+    step: Option<String>,
     #[command(flatten)]
     by: By,
 }
@@ -233,11 +242,47 @@ async fn act(place: &Place, which: &Which, order: impl Fn(&Target<'_>) -> Result
     let settings = place.settings(&[Section::Log, Section::Store])?;
     let spec = saga_spec(&which.saga)?;
     let operator = connect::store(&settings).await?.operator(spec.name)?;
-    let mut items = Vec::new();
-    for id in &which.id {
-        let found = state_of(&operator, *id).await;
-        let order = found.and_then(|(_, state)| order(&Target { spec: &spec, id: *id, state, by: &which.by }));
-        items.push(Item { target: *id, order });
+    let ids = if which.id.is_empty() { found(&operator, which).await? } else { which.id.clone() };
+    if which.id.is_empty() && !ids.is_empty() {
+        which.by.confirm(&format!("act on {} instances of {}", ids.len(), spec.name))?;
     }
-    Desk::open(connect::log(&settings, 1)?).await?.carry_out(&which.by, items).await
+    let item = async |id: &Uuid| {
+        let found = state_of(&operator, *id).await;
+        let order = found.and_then(|(view, state)| {
+            which.check(&view, &state)?;
+            order(&Target { spec: &spec, id: *id, state, by: &which.by })
+        });
+        Item { target: *id, order }
+    };
+    Desk::open(connect::log(&settings, 1)?).await?.carry_out(&which.by, ids, item).await
+}
+
+/// The instances that the filter finds now, page by page.
+async fn found(operator: &Operator, which: &Which) -> Result<Vec<Uuid>> {
+    let mut ids = Vec::new();
+    let mut after = None;
+    loop {
+        let filter = SagaFilter { status: which.status.clone(), open_only: true, after, limit: LIST_MAX };
+        let page = connect::if_started(operator.sagas(&filter).await)?.unwrap_or_default();
+        for view in &page {
+            if which.step.is_none() || which.check(view, &state_of(operator, view.key).await?.1).is_ok() {
+                ids.push(view.key);
+            }
+        }
+        after = page.last().map(|view| view.key);
+        if page.len() < LIST_MAX as usize {
+            return Ok(ids);
+        }
+    }
+}
+
+impl Which {
+    /// # Errors
+    /// When the instance is none that the filter means, or is so no longer.
+    fn check(&self, view: &SagaView, state: &State) -> Result<()> {
+        let has_status = self.status.is_none() || view.status == self.status;
+        let is_at_step = self.step.is_none() || state.awaited_step() == self.step.as_deref();
+        ensure!(has_status && is_at_step, "it has moved on");
+        Ok(())
+    }
 }
