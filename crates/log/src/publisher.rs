@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daybook_engine::Outgoing;
+use hashbrown::HashMap;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::error;
@@ -39,6 +40,8 @@ pub struct Publisher {
     instance: String,
     sender: mpsc::UnboundedSender<Delivered>,
     deliveries: mpsc::UnboundedReceiver<Delivered>,
+    /// Names of topics as the brokers know them, so that none is made anew for each message.
+    wire: HashMap<Arc<str>, String>,
     /// Not yet taken by the producer; bounded by what the engine allows to be unacknowledged.
     pending: VecDeque<Pending>,
     retry_at: Option<Instant>,
@@ -60,6 +63,7 @@ impl Publisher {
             instance: instance.to_owned(),
             sender,
             deliveries,
+            wire: HashMap::new(),
             pending: VecDeque::new(),
             retry_at: None,
         }
@@ -69,7 +73,12 @@ impl Publisher {
     /// attempt of a shard takes the place of what still waits of an earlier one.
     pub fn publish(&mut self, partition: u16, attempt: u64, messages: Vec<Outgoing>) {
         self.pending.retain(|waiting| waiting.partition != partition || waiting.attempt == attempt);
-        self.pending.extend(messages.into_iter().map(|message| Pending { partition, attempt, message }));
+        for message in messages {
+            if !self.wire.contains_key(&message.topic) {
+                self.wire.insert(Arc::clone(&message.topic), self.settings.wire(&message.topic));
+            }
+            self.pending.push_back(Pending { partition, attempt, message });
+        }
         self.offer();
     }
 
@@ -154,7 +163,7 @@ impl Publisher {
             header: &message.header,
         };
         let outbound = Outbound {
-            topic: &self.settings.wire(&message.topic),
+            topic: self.wire.get(&message.topic).expect("noted when the message was handed over"),
             partition: message.partition,
             key: &message.key,
             value: &message.value,

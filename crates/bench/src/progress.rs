@@ -1,0 +1,50 @@
+//! How fast a topic grows.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use daybook_engine::PARTITIONS;
+use daybook_log::Log;
+use futures::future::try_join_all;
+use tokio::time::{Instant, sleep};
+
+/// How often the ends are asked for.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+/// Without growth for so long the work is taken to have stopped.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// Records in a topic, committed ones.
+///
+/// # Errors
+/// When the broker does not answer.
+pub async fn records(log: &Log, topic: &str) -> Result<u64> {
+    let asked = (0..PARTITIONS).map(|partition| log.admin().ends(topic, partition));
+    let ends = try_join_all(asked).await?;
+    Ok(ends.into_iter().map(|ends| u64::try_from(ends.end - ends.start).unwrap_or_default()).sum())
+}
+
+/// Waits until the topic has grown by `count` from `before`, and answers records per second between the first tenth and the end.
+///
+/// # Errors
+/// When it stops growing.
+pub async fn growth(log: &Log, topic: &str, before: u64, count: u64) -> Result<f64> {
+    let mut begun: Option<(Instant, u64)> = None;
+    let mut last = (Instant::now(), before);
+    loop {
+        let seen = records(log, topic).await?;
+        let now = Instant::now();
+        if begun.is_none() && seen >= before + count / 10 {
+            begun = Some((now, seen));
+        }
+        if seen >= before + count {
+            let (since, from) = begun.unwrap_or(last);
+            let seconds = now.duration_since(since).as_secs_f64().max(ASK_EVERY.as_secs_f64());
+            return Ok((seen - from) as f64 / seconds);
+        }
+        if seen > last.1 {
+            last = (now, seen);
+        }
+        ensure!(now.duration_since(last.0) < STALLED, "{topic} stands still at {seen} of {} records", before + count);
+        sleep(ASK_EVERY).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! Kafka Streams on the same records, where it was set up (`bench/peers/README.md`).
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use daybook_engine::PARTITIONS;
+use daybook_events::{Message, PublishCourse, Retention};
+use daybook_log::{Log, TopicPlan};
+use daybook_service::ids;
+use tokio::process::{Child, Command};
+
+use crate::stage::Stage;
+use crate::{Figures, machine, progress};
+
+const OUTPUT: &str = "bench.streams.events.v1";
+
+/// Whether it was set up.
+pub fn is_there() -> bool {
+    folder().join("target/libs").is_dir()
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/peers/kafka-streams")
+}
+
+/// Lets it tally `messages` records of the input.
+///
+/// # Errors
+/// When it does not start, or stands still.
+pub async fn tallied(stage: &Stage, log: &Log, messages: u64) -> Result<Figures> {
+    let plan = TopicPlan { name: OUTPUT.to_owned(), partitions: PARTITIONS, retention: Retention::Fortnight };
+    log.admin().apply(&[plan]).await?;
+    let before = progress::records(log, OUTPUT).await?;
+    let spent = stage.spent()?;
+    let mut peer = Peer::start(log)?;
+    let per_s = progress::growth(log, OUTPUT, before, messages).await?;
+    let mut figures = Figures::from([("per_s", per_s), ("cpu_peer_s", peer.cpu_seconds()?)]);
+    stage.spent()?.note_since(&spent, &mut figures);
+    peer.end().await?;
+    Ok(figures)
+}
+
+struct Peer {
+    process: Child,
+    state: PathBuf,
+}
+
+impl Peer {
+    fn start(log: &Log) -> Result<Self> {
+        let name = format!("bench-streams-{}", ids::random().simple());
+        let state = std::env::temp_dir().join(&name);
+        let prefix = &log.settings().topic_prefix;
+        let process = Command::new(folder().join("run.sh"))
+            .arg(&log.settings().brokers)
+            .arg(format!("{prefix}{}", PublishCourse::TOPIC))
+            .arg(format!("{prefix}{OUTPUT}"))
+            .arg(&name)
+            .arg(&state)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("Kafka Streams does not start")?;
+        Ok(Self { process, state })
+    }
+
+    fn cpu_seconds(&self) -> Result<f64> {
+        let pid = self.process.id().context("Kafka Streams has ended")?;
+        machine::cpu_seconds(i32::try_from(pid)?)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        self.process.kill().await.context("Kafka Streams does not end")?;
+        tokio::fs::remove_dir_all(&self.state).await.context("its state cannot be deleted")
+    }
+}
