@@ -10,6 +10,7 @@ mod observer;
 mod part;
 mod prepare;
 mod runner;
+mod traces;
 
 pub use error::Error;
 pub use observer::Observer;

@@ -11,11 +11,12 @@ use daybook_store::PartStore;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::carry::{self, Done};
 use crate::clock::DatabaseClock;
 use crate::metrics::PartMetrics;
+use crate::traces::{self, Traces};
 use crate::{Error, Observer, alarm, behind};
 
 /// How long a revoked partition may take to be let go; afterwards it is as good as lost.
@@ -50,6 +51,7 @@ pub(crate) struct Runner {
     fetcher: Fetcher,
     publisher: Publisher,
     metrics: PartMetrics,
+    traces: Traces,
     with: With,
     control: Arc<str>,
     clock: DatabaseClock,
@@ -83,6 +85,7 @@ impl Runner {
             fetcher,
             publisher,
             metrics,
+            traces: Traces::new(with.spec.name, with.spec.input),
             control: Arc::from(with.spec.control.as_str()),
             with,
             clock: DatabaseClock::new(now),
@@ -213,6 +216,7 @@ impl Runner {
             Fetched::Records { partition, stream, token, records } => {
                 if stream == Stream::Data {
                     self.metrics.arrived(partition, &records);
+                    self.traces.arrived(partition, &records);
                 }
                 self.tell(Event::Fetched { partition, token, records })
             }
@@ -245,6 +249,7 @@ impl Runner {
         self.stood_down.remove(&partition);
         self.publisher.forget(partition);
         self.metrics.forget(partition);
+        self.traces.forget(partition);
         self.tell(Event::Lost { partition })
     }
 
@@ -253,6 +258,7 @@ impl Runner {
         self.leaving.remove(&partition);
         self.publisher.forget(partition);
         self.metrics.forget(partition);
+        self.traces.forget(partition);
         self.fetcher.release(partition).map_err(Error::log(self.with.spec.name))
     }
 
@@ -285,6 +291,7 @@ impl Runner {
                 let result = result.map(|at| {
                     self.clock.told(at, Instant::now());
                     self.metrics.committed(took, &nexts, at);
+                    nexts.iter().for_each(|(partition, next)| self.traces.applied(*partition, *next));
                     self.applied.extend(nexts);
                 });
                 self.tell(Event::Committed { ticket, result })
@@ -353,7 +360,8 @@ impl Runner {
         let performer = self.with.performer.as_ref();
         let performer = performer.expect("a part with effects starts only with a performer");
         let limit = self.call_timeout();
-        self.work.push(carry::perform(Arc::clone(performer), token, performance, limit).boxed());
+        let span = traces::of_call(self.with.spec.name, performance.trace);
+        self.work.push(carry::perform(Arc::clone(performer), token, performance, limit).instrument(span).boxed());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use daybook_events::{ReplyTo, Timestamp};
+use daybook_events::{ReplyTo, Timestamp, TraceContext};
 use uuid::Uuid;
 
 use crate::Thread;
@@ -83,6 +83,8 @@ pub struct Performance {
     pub entity: Uuid,
     pub request: Vec<u8>,
     pub mode: Mode,
+    /// The trace of the flow that it belongs to.
+    pub trace: Option<TraceContext>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -251,6 +251,7 @@ impl Engine {
                 entity: open.intent.key,
                 request: open.intent.request.clone(),
                 mode,
+                trace: open.intent.thread.trace,
             };
             actions.push(Action::Perform { token, performance });
         }

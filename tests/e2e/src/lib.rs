@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod book;
+pub mod collector;
 pub mod judge;
 pub mod kafka;
 pub mod mail;

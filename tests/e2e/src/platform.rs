@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::api::{Api, Claims};
 use crate::book::Book;
+use crate::collector::Collector;
 use crate::mail::Mailbox;
 use crate::provider::Provider;
 use crate::sql::Sql;
@@ -38,6 +39,7 @@ pub struct Platform {
     topic_prefix: String,
     settings: PathBuf,
     http: Client,
+    collector: Collector,
 }
 
 impl Platform {
@@ -73,7 +75,8 @@ impl Platform {
         let run = &Uuid::new_v4().simple().to_string()[..8];
         let settings = stack.layout().root.join("daybook.toml");
         let http = Client::builder().timeout(HTTP_TIMEOUT).pool_max_idle_per_host(0).build()?;
-        let platform = Self { stack, servers, topic_prefix: format!("e2e-{run}."), settings, http };
+        let (topic_prefix, collector) = (format!("e2e-{run}."), Collector::start()?);
+        let platform = Self { stack, servers, topic_prefix, settings, http, collector };
         write_private(&platform.settings, &toml::to_string(&platform.settings_table())?)?;
         platform.succeed(&["topics", "apply"])?;
         Ok(platform)
@@ -157,6 +160,11 @@ impl Platform {
     pub fn provider(&self) -> Provider {
         let (url, api_key) = (self.stack.urls().provider, self.stack.secrets().provider_api_key.clone());
         Provider { http: self.http.clone(), url, api_key }
+    }
+
+    /// Takes the platform's traces: those that a caller asks for, and no other.
+    pub fn collector(&self) -> &Collector {
+        &self.collector
     }
 
     pub fn sql(&self) -> Sql {
@@ -286,7 +294,14 @@ impl Platform {
                     ("from", text("Daybook <no-reply@daybook.example>")),
                 ]),
             ),
-            ("telemetry", section(&[("metrics_listen", text(address(&urls.platform_telemetry)))])),
+            (
+                "telemetry",
+                section(&[
+                    ("metrics_listen", text(address(&urls.platform_telemetry))),
+                    ("otlp_endpoint", text(self.collector.url())),
+                    ("sample_ratio", Value::from(0.0)),
+                ]),
+            ),
         ];
         sections.into_iter().map(|(name, fields)| (name.to_owned(), fields)).collect()
     }

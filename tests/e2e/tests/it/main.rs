@@ -7,6 +7,7 @@ mod kills;
 mod records;
 mod refusals;
 mod requests;
+mod traces;
 
 use std::sync::OnceLock;
 

@@ -66,12 +66,21 @@ fn records_that_nobody_can_use_are_parked_and_the_partition_goes_on() -> Result<
     assert!(logs.lines().any(tells), "no log line says so");
     assert!(!logs.contains(&garbage.to_string()), "a key was logged");
 
-    for (_, record) in &parked {
-        let operator = Uuid::new_v4().to_string();
+    let operator = Uuid::new_v4().to_string();
+    let why = ["--reason", "made by a test", "--operator", &operator];
+    // By a filter: looked at first, then asked for, and done only when that is answered.
+    let by_code = [&["parked", "discard", "--code", "schema-unknown"][..], &why].concat();
+    let looked_at = scene.platform.succeed(&[&by_code[..], &["--dry-run", "--json"]].concat())?;
+    let looked_at: Value = serde_json::from_str(&looked_at)?;
+    assert_eq!((looked_at.as_array().map(Vec::len), &looked_at[0]["outcome"]), (Some(1), &"would be tried".into()));
+    let unanswered = scene.platform.command(&by_code)?;
+    assert!(!unanswered.status.success());
+    assert!(String::from_utf8_lossy(&unanswered.stderr).contains("discard 1 parked records"), "{unanswered:?}");
+    let done: Value = serde_json::from_str(&scene.platform.succeed(&[&by_code[..], &["--yes", "--json"]].concat())?)?;
+    assert_eq!(done[0]["outcome"], "done", "{done}");
+    for (_, record) in parked.iter().filter(|(key, _)| *key != unknown) {
         let id = text(record, "id");
-        let why = ["--reason", "made by a test", "--operator", &operator];
-        let arguments = [&["parked", "discard", "courses", &id][..], &why].concat();
-        scene.platform.succeed(&arguments)?;
+        scene.platform.succeed(&[&["parked", "discard", "courses", &id][..], &why].concat())?;
     }
     let left = all_parked(&scene)?;
     assert!(!left.iter().any(|(key, _)| mine.contains(key)), "{left:?}");

@@ -89,23 +89,19 @@ fn the_steps_are_told_as_they_happen_and_from_where_one_was() -> Result<()> {
     let course = scene.course(&Offer::at(usd(2_000)))?;
     let learner = scene.stranger();
     let id = learner.api.send(&learner.enrollment(course, usd(2_000), Some("pm_card_visa")))?.operation_id()?;
-    // The reply may be known a moment before the last steps are: whoever asks again is told all of them.
-    let told = until("all steps are told", PATIENCE, || {
-        let told = events(&learner.api, id, None)?;
-        let is_told = |(saga, step): &(&str, &str)| {
-            told.iter().any(|event| event.data["saga"] == *saga && event.data["step"] == *step)
-        };
-        let expected =
-            [("enrollment-saga", "reserve-seat"), ("payment-saga", "capture"), ("enrollment-saga", "activate")];
-        Ok(expected.iter().all(is_told).then_some(told))
-    })?;
+    let told = events(&learner.api, id, None)?;
+    for (saga, step) in
+        [("enrollment-saga", "reserve-seat"), ("payment-saga", "capture"), ("enrollment-saga", "activate")]
+    {
+        let is_told = told.iter().any(|event| event.data["saga"] == saga && event.data["step"] == step);
+        assert!(is_told, "{saga} does not tell {step}: {told:?}");
+    }
     let (last, steps) = told.split_last().context("something is told")?;
     assert_eq!(last.name, "closed");
     assert_eq!(last.data["status"], "succeeded", "{}", last.data);
     let half = steps.len() / 2;
     let rest = events(&learner.api, id, Some(&steps[half].id))?;
-    // Steps of best effort may have come since.
-    assert!(rest.len() >= told.len() - half - 1, "{} of {} after {half}", rest.len(), told.len());
+    assert_eq!(rest.len(), told.len() - half - 1, "after {half} of {told:?}");
     assert!(
         rest.iter().all(|event| !steps[..=half].iter().any(|seen| seen.data == event.data)),
         "something is told twice"
