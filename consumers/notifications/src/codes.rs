@@ -9,6 +9,8 @@ daybook_consumer::codes! {
     TEMPLATE_FIELD_MISSING = "template-field-missing";
     /// More fields, or longer ones, than a notification may have.
     NOTIFICATION_TOO_LARGE = "notification-too-large";
+    /// It is being sent, on behalf of an earlier command, which its outcome closes.
+    NOTIFICATION_UNDER_WAY = "notification-under-way";
     /// Language, time zone, quiet hours or classes do not make sense; the detail tells which.
     PREFERENCES_INVALID = "preferences-invalid";
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use codes::*;
 use daybook_consumer::{
-    Aggregate, Context, Decision, Entity, Part, Perform, Rejection, State, already, ensure, happened,
+    Aggregate, Context, Decision, Entity, Part, Perform, Rejection, State, already, ensure, happened, reject,
 };
 use daybook_events::{
     NotificationDeferred, NotificationId, NotificationPreferencesSet, NotificationRequested, NotificationSent,
@@ -151,8 +151,8 @@ fn send(recipient: &Entity<Notifications>, ask: SendNotification, now: Timestamp
         Notice::Sent(sent) => return already(sent.clone()),
         Notice::Suppressed(suppressed) => return already(suppressed.clone()),
         Notice::Deferred(deferred) if now < deferred.deferred_until => return already(deferred.clone()),
-        // While it is with a channel the recipient takes no command, so nobody finds it requested.
-        Notice::New | Notice::Deferred(_) | Notice::Requested => {}
+        Notice::Requested => return reject(NOTIFICATION_UNDER_WAY),
+        Notice::New | Notice::Deferred(_) => {}
     }
     let template = check(&ask)?;
     if MANDATORY.contains(&ask.class.as_str()) {

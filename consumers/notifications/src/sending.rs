@@ -1,6 +1,6 @@
 //! The effect: handing a notification to a channel.
 
-use daybook_consumer::{Acts, Conclusion, Context, EffectPolicy, Entity, OnUnknown};
+use daybook_consumer::{Acts, Conclusion, Context, EffectPolicy, Entity, OnUnknown, Provider};
 use daybook_events::{
     NotificationFailed, NotificationRequested, NotificationSent, NotificationSuppressed, RecipientEvent,
 };
@@ -73,6 +73,12 @@ impl Acts for Notifications {
     ///
     /// The attempts are about a day of a server that cannot be reached.
     const EFFECTS: EffectPolicy = EffectPolicy {
+        provider: Provider {
+            name: "mail",
+            down: &["mail-server-unreachable", "mail-timeout", "mail-answer-lost", "mail-answer-late"],
+        },
+        // A slow server holds nobody's key: what a recipient wants told does not depend on what was told before.
+        detached: true,
         key_lifetime_ms: 0,
         has_lookup: false,
         settle_ms: 0,

@@ -1,6 +1,6 @@
 //! What is asked of the provider, and what its answers come to. Pure.
 
-use daybook_consumer::{Acts, Code, Conclusion, Context, EffectPolicy, Entity, Noticed, OnUnknown};
+use daybook_consumer::{Acts, Code, Conclusion, Context, EffectPolicy, Entity, Noticed, OnUnknown, Provider};
 use daybook_events::{
     AuthorizationVoided, CaptureFailed, EnrollmentId, Money, OrganizationId, PaymentAuthorized, PaymentCanceled,
     PaymentCaptured, PaymentDeclined, PaymentEvent, PaymentId, PaymentRefunded, PersonId, ProviderNotice, RefundFailed,
@@ -72,6 +72,11 @@ impl Acts for Payments {
     type Answer = ProviderAnswer;
 
     const EFFECTS: EffectPolicy = EffectPolicy {
+        provider: Provider {
+            name: "stripe",
+            down: &["provider-unreachable", "provider-timeout", "provider-connection-lost", PROVIDER_ERROR],
+        },
+        detached: false,
         key_lifetime_ms: 24 * 60 * 60 * 1_000,
         has_lookup: true,
         settle_ms: 60_000,

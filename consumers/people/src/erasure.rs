@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daybook_consumer::{Acts, Attempt, Conclusion, Context, EffectPolicy, Entity, OnUnknown, Perform};
+use daybook_consumer::{Acts, Attempt, Conclusion, Context, EffectPolicy, Entity, OnUnknown, Perform, Provider};
 use daybook_events::{PersonEvent, PersonId};
 use daybook_vault::Vault;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ impl Acts for People {
     /// Erasing a key twice is erasing it, so the same call is simply repeated. A thousand attempts are most
     /// of a day; then an operator has to see why the vault cannot be reached.
     const EFFECTS: EffectPolicy = EffectPolicy {
+        provider: Provider { name: "vault", down: &["vault-unavailable"] },
+        detached: false,
         key_lifetime_ms: i64::MAX,
         has_lookup: false,
         settle_ms: 0,

@@ -280,6 +280,7 @@ impl<A: Acts> Effects<A> for Acting {
                 Conclusion::Answered(performer::decode(bytes).ok_or_else(|| fault(UNDECODABLE, "the answer"))?)
             }
             Ended::GaveUp { code } => Conclusion::GaveUp { code: code.clone() },
+            Ended::Recorded(events) => return events.iter().map(|event| A::Event::read(&event.incoming())).collect(),
         };
         Ok(A::conclude(entity, request, conclusion, cx))
     }

@@ -21,7 +21,7 @@ pub mod testing;
 
 pub use aggregate::Aggregate;
 pub use code::{Code, Rejection};
-pub use daybook_engine::{Change, Context, EffectPolicy, Fault, Fold, Incoming, OnUnknown, Thread};
+pub use daybook_engine::{Change, Context, EffectPolicy, Fault, Fold, Incoming, OnUnknown, Provider, Thread};
 pub use decision::{Decision, already, happened, happened_all, reject};
 pub use effects::{Acts, Conclusion, Noticed};
 pub use entity::Entity;

@@ -12,11 +12,20 @@ pub(crate) fn tell(part: &str, alarm: &Alarm) {
         Alarm::Parked { partition, offset, stream, code } => {
             warn!(code = "parked", part, partition, offset, ?stream, reason = code, "a record was parked");
         }
+        Alarm::Untold { partition, code } => {
+            warn!(code = "untold", part, partition, reason = code, "a parked record is in its table alone");
+        }
         Alarm::NeedsAttention { partition, code } => {
             warn!(code = "needs-attention", part, partition, reason = code, "an effect needs somebody's attention");
         }
         Alarm::DeliveryFailed { partition, seq } => {
             warn!(code = "delivery-failed", part, partition, seq, "a message was not delivered; the shard goes back");
+        }
+        Alarm::ProviderDown { provider } => {
+            warn!(code = "provider-down", part, provider, "a provider serves nobody; one call at a time asks after it");
+        }
+        Alarm::ProviderUp { provider } => {
+            warn!(code = "provider-up", part, provider, "a provider serves again");
         }
         Alarm::Fenced { partition } => {
             warn!(code = "fenced", part, partition, "another process writes this partition; stood down");
@@ -61,8 +70,11 @@ pub(crate) fn code(alarm: &Alarm) -> &'static str {
     match alarm {
         Alarm::Gap { .. } => "gap",
         Alarm::Parked { .. } => "parked",
+        Alarm::Untold { .. } => "untold",
         Alarm::NeedsAttention { .. } => "needs-attention",
         Alarm::DeliveryFailed { .. } => "delivery-failed",
+        Alarm::ProviderDown { .. } => "provider-down",
+        Alarm::ProviderUp { .. } => "provider-up",
         Alarm::Fenced { .. } => "fenced",
         Alarm::CommitUnknown => "commit-unknown",
         Alarm::TimerFailed { .. } => "timer-failed",

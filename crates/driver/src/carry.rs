@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daybook_engine::{
-    Claimed, Commit, CommitError, Load, LoadError, Loaded, Performance, Performed, Performer, RawRecord,
+    CALL_TIMEOUT, Claimed, Commit, CommitError, Load, LoadError, Loaded, Performance, Performed, Performer, RawRecord,
 };
 use daybook_events::{Schemas, Timestamp, unframe};
 use daybook_log::{Committed, Ends, Log, Registry, Witness};
@@ -128,7 +128,7 @@ pub(crate) async fn perform(
     let outcome = match tokio::time::timeout(limit, call).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => unknown("adapter-panicked"),
-        Err(_) => unknown("call-timeout"),
+        Err(_) => unknown(CALL_TIMEOUT),
     };
     Done::Performed { partition, token, intent_id, outcome }
 }

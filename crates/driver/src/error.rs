@@ -13,6 +13,17 @@ pub enum Error {
     Log { part: String, source: daybook_log::Error },
     #[error("{part}: {source}")]
     Store { part: String, source: daybook_store::Error },
+    #[error("{part}: {source}")]
+    Recovery { part: String, source: daybook_engine::RecoveryError },
+    #[error(
+        "{part}: partition {partition} was written while it was recovered; end every process that runs the part, and try again"
+    )]
+    MovedMeanwhile { part: String, partition: u16 },
+    #[error(
+        "{part}: partition {partition} is too far behind: more than {max} bytes would have to be taken in; restore a newer copy of \
+         the database"
+    )]
+    TooFarBehind { part: String, partition: u16, max: usize },
     #[error("{part}: declares effects, but nobody performs them; give the part a performer")]
     NoPerformer { part: String },
     #[error(transparent)]
@@ -35,7 +46,12 @@ impl Error {
             Self::Store { source, .. } => {
                 matches!(source, daybook_store::Error::Database { .. } | daybook_store::Error::Timeout { .. })
             }
-            Self::DatabaseBehind { .. } | Self::NoPerformer { .. } | Self::Metrics(_) => false,
+            Self::DatabaseBehind { .. }
+            | Self::Recovery { .. }
+            | Self::MovedMeanwhile { .. }
+            | Self::TooFarBehind { .. }
+            | Self::NoPerformer { .. }
+            | Self::Metrics(_) => false,
         }
     }
 }

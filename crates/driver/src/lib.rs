@@ -9,9 +9,11 @@ mod metrics;
 mod observer;
 mod part;
 mod prepare;
+mod recover;
 mod runner;
 mod traces;
 
 pub use error::Error;
 pub use observer::Observer;
+pub use recover::{Task as RecoveryTask, recover_part};
 pub use part::{Options, Part, Surroundings, run_part};

@@ -70,6 +70,9 @@ impl PartMetrics {
             (gauge("daybook_intents_open", "Effects not concluded.")?, |g| g.intents_open as u64),
             (gauge("daybook_intents_attention", "Effects that need attention.")?, |g| g.intents_attention as u64),
             (gauge("daybook_blocked_keys", "Keys that wait.")?, |g| g.blocked_keys as u64),
+            (gauge("daybook_breaker_open", "1 while the part's provider is down and calls are put off.")?, |g| {
+                g.breaker_open as u64
+            }),
         ];
         Ok(Self {
             part,

@@ -59,7 +59,7 @@ pub(crate) async fn prepare(
 }
 
 /// The log as it is now, its partition counts checked.
-async fn look(spec: &Spec, log: &Log) -> Result<Seen, daybook_log::Error> {
+pub(crate) async fn look(spec: &Spec, log: &Log) -> Result<Seen, daybook_log::Error> {
     let names = [spec.input.to_owned(), spec.control.clone()];
     let (cluster_id, topics) = tokio::try_join!(log.admin().cluster_id(), log.admin().check(&names, PARTITIONS))?;
     let [data, control] = topics.as_slice() else {

@@ -36,6 +36,8 @@ pub(crate) enum Task {
     },
     Due(DueRow),
     Answer(Answer),
+    /// A record that is held although its key is free: recovery has found that it waited.
+    SetAside(Box<Understood>),
 }
 
 #[derive(Clone, Debug)]
@@ -182,7 +184,7 @@ impl Needs {
             Task::Answer(Answer { intent_id, what: Told::Conclusion(conclusion) }) => {
                 self.intent(leaf, stateful, partition, *intent_id, conclusion);
             }
-            Task::Answer(_) => {}
+            Task::Answer(_) | Task::SetAside(_) => {}
         }
     }
 
@@ -257,7 +259,8 @@ fn waiting(partition: &Partition, limits: &Limits) -> usize {
     if partition.phase == Phase::Leaving {
         return memory.answers.len();
     }
-    let data = if memory.held < limits.held_max { memory.data.records.len() } else { 0 };
+    let is_full = memory.held >= limits.held_max || memory.intents.len() >= limits.intents_max;
+    let data = if is_full { 0 } else { memory.data.records.len() };
     memory.answers.len() + memory.released.len() + memory.control.records.len() + memory.due.len() + data
 }
 
@@ -281,7 +284,7 @@ fn of_partition<'a>(
     tasks.take(share).map(move |task| Item { partition: number, token, task })
 }
 
-fn task_of(record: &Record) -> Task {
+pub(crate) fn task_of(record: &Record) -> Task {
     let understood = Box::new(Understood::new(record.clone()));
     match verb_of(&understood) {
         Some(verb) => Task::Verb(understood, verb),

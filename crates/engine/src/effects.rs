@@ -2,15 +2,23 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use daybook_events::{ReplyTo, Timestamp, TraceContext};
+use bytes::Bytes;
+use daybook_events::{FRAME_BYTES, Header, ReplyTo, Timestamp, TraceContext, Writer};
 use uuid::Uuid;
 
-use crate::Thread;
+use crate::understood::Understood;
+use crate::{Incoming, SchemaLookup, Thread};
 
 /// What an adapter declares about the world behind it.
 #[derive(Clone, Debug)]
 pub struct EffectPolicy {
+    /// Whom it calls.
+    pub provider: Provider,
+    /// The entity takes other messages while the effect is under way: its outcome is applied when it comes, to the state
+    /// that the entity has then. For effects that change nothing which the entity decides by.
+    pub detached: bool,
     /// How long the provider honors an idempotency key, in ms; 0: not at all.
     pub key_lifetime_ms: i64,
     /// Whether `look_up` can tell what became of a call.
@@ -27,6 +35,19 @@ pub struct EffectPolicy {
     pub concurrency: usize,
     /// A call's own time limit, in ms; a revoked partition waits for its calls up to this.
     pub call_timeout_ms: u64,
+}
+
+/// Code of an attempt that was not answered within the policy's `call_timeout_ms`.
+pub const CALL_TIMEOUT: &str = "call-timeout";
+
+/// Whom an adapter calls, and by which codes it tells that nobody is served there. What the provider says about one
+/// request alone, a declined card say, is none of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// A label of metrics and logs.
+    pub name: &'static str,
+    /// Codes of refused and unknown attempts; a call over its time limit always counts.
+    pub down: &'static [&'static str],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +136,43 @@ pub enum Conclusion {
     GaveUp {
         code: String,
     },
+    /// It was concluded before the database was restored to an earlier time: these events stand in the book.
+    Recorded(Vec<RecordedEvent>),
+}
+
+/// An event as it stands in the book.
+#[derive(Clone, Debug)]
+pub struct RecordedEvent {
+    key: Uuid,
+    header: Header,
+    writer: Arc<Writer>,
+    body: Bytes,
+}
+
+impl RecordedEvent {
+    /// `None` for what cannot be read as a message.
+    pub(crate) fn of(understood: &Understood) -> Option<Self> {
+        let incoming = understood.incoming(None).ok()?;
+        let SchemaLookup::Known(writer) = &understood.record.schema else { return None };
+        let value = understood.record.value.as_ref()?;
+        Some(Self {
+            key: incoming.key,
+            header: incoming.header.clone(),
+            writer: Arc::clone(writer),
+            body: value.slice(FRAME_BYTES..),
+        })
+    }
+
+    /// As a leaf reads it.
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { key: self.key, header: &self.header, writer: &self.writer, body: &self.body, intent: None }
+    }
+}
+
+impl PartialEq for RecordedEvent {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.header, &self.body) == (&other.header, &other.body)
+    }
 }
 
 /// Carries out effects: implemented over a leaf's adapter by the kit, called by the driver.

@@ -1,5 +1,6 @@
 //! The state machine: what happened goes in, what to do comes out.
 
+mod calls;
 mod gauges;
 mod happened;
 mod leaving;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use daybook_events::{Schemas, Timestamp};
 
 use crate::batch::{Batch, choose};
+use crate::breaker::Breaker;
 use crate::cache::Cache;
 use crate::fold::{Folded, Folder, Taken, Work};
 use crate::mutation::LeftOut;
@@ -45,6 +47,7 @@ pub struct Engine {
     last_number: u64,
     /// Effects being performed for this part in this process.
     calling: usize,
+    breaker: Breaker,
     names: Names,
     counters: Counters,
     left_out: LeftOut,
@@ -87,6 +90,7 @@ impl Engine {
             failures: 0,
             last_number: 0,
             calling: 0,
+            breaker: Breaker::new(),
             names: Names::default(),
             counters: Counters::default(),
             left_out: LeftOut::default(),
@@ -129,7 +133,7 @@ impl Engine {
             };
             let live = partition.is_live();
             let due = memory.timers.next_due.filter(|_| live && memory.timers.stage == Stage::Idle);
-            let effect = memory.schedule.first().map(|(at, _)| *at).filter(|_| live);
+            let effect = memory.schedule.first().filter(|_| live).and_then(|(at, _)| self.breaker.next_attempt(*at));
             let behind = memory.publisher.behind_since().map(|since| since.plus_ms(self.limits.publish_mark_ms));
             [claim, due, effect, behind, memory.publisher.resend_at()]
         });
@@ -154,7 +158,7 @@ impl Engine {
                 }
             }
             Event::Performed { partition, token, intent_id, outcome } => {
-                self.performed(partition, token, intent_id, outcome, now);
+                self.performed(partition, token, intent_id, outcome, now, actions);
             }
             Event::Ends { partition, token, data, control } => self.ends(partition, token, data, control),
             Event::Tick => {}
@@ -222,39 +226,6 @@ impl Engine {
             }
         }
         self.perform(number, now, actions);
-    }
-
-    fn perform(&mut self, number: u16, now: Timestamp, actions: &mut Vec<Action>) {
-        let spec = self.leaf.spec();
-        let Some(policy) = &spec.effects else { return };
-        let Some(partition) = self.partitions.get_mut(&number) else {
-            return;
-        };
-        let token = partition.token;
-        let memory = &mut partition.memory;
-        while self.calling < policy.concurrency
-            && let Some(&(at, id)) = memory.schedule.first()
-            && at <= now
-        {
-            memory.schedule.pop_first();
-            let Some(open) = memory.intents.get_mut(&id) else {
-                continue;
-            };
-            let Run::Waiting { mode, .. } = open.run else { continue };
-            open.run = Run::Calling { mode };
-            self.calling += 1;
-            let of_call = if memory.left_out.has(Mutation::KeyPerCall) { format!(":{now:?}") } else { String::new() };
-            let performance = Performance {
-                intent_id: id,
-                partition: number,
-                idempotency_key: format!("{}:{}:{id}{of_call}", spec.name, open.intent.key),
-                entity: open.intent.key,
-                request: open.intent.request.clone(),
-                mode,
-                trace: open.intent.thread.trace,
-            };
-            actions.push(Action::Perform { token, performance });
-        }
     }
 
     /// Loads held and due records that may go on now; or goes straight to choosing inputs.
@@ -368,7 +339,7 @@ impl Engine {
         }
         let schemas = &*self.schemas;
         let folder = Folder::new(&*self.leaf, schemas, &self.limits, now, &self.partitions, &batch, &mut self.names);
-        let Folded { commit, works, alarms, counters } = folder.fold(&behind);
+        let Folded { commit, works, alarms, counters, .. } = folder.fold(&behind);
         if commit.partitions.is_empty() {
             return;
         }

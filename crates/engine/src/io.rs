@@ -153,6 +153,11 @@ pub enum Alarm {
         stream: Stream,
         code: String,
     },
+    /// A parked record could not be told on the topic of parked records; the table has it.
+    Untold {
+        partition: u16,
+        code: String,
+    },
     NeedsAttention {
         partition: u16,
         code: String,
@@ -160,6 +165,13 @@ pub enum Alarm {
     DeliveryFailed {
         partition: u16,
         seq: u64,
+    },
+    /// Attempts in a row say that it serves nobody: one at a time is made until it does.
+    ProviderDown {
+        provider: &'static str,
+    },
+    ProviderUp {
+        provider: &'static str,
     },
     Fenced {
         partition: u16,
@@ -198,6 +210,8 @@ pub struct Limits {
     pub unacknowledged_max: usize,
     /// Held records per partition; at the bound the partition pauses.
     pub held_max: u64,
+    /// Open effects per partition, which detached ones may reach; at the bound it takes no more data.
+    pub intents_max: usize,
     /// Held or due rows loaded at once.
     pub page: u32,
     /// How long `published_seq` may wait for the next batch, in ms.
@@ -217,6 +231,7 @@ impl Default for Limits {
             cache_rows_max: 50_000,
             unacknowledged_max: 20_000,
             held_max: 100_000,
+            intents_max: 5_000,
             page: 500,
             publish_mark_ms: 1_000,
             retry_min_ms: 20,

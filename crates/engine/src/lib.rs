@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod breaker;
 mod cache;
 mod codec;
 mod commit;
@@ -17,6 +18,7 @@ mod outbox;
 mod partition;
 mod performing;
 mod record;
+mod recover;
 mod spec;
 mod tables;
 mod understood;
@@ -32,4 +34,5 @@ pub use leaf::*;
 pub use mutation::Mutation;
 pub use outbox::{pack, unpack};
 pub use record::*;
+pub use recover::{BookMessage, Evidence, Recovered, Recovery, RecoveryError, RecoveryStep};
 pub use spec::*;

@@ -117,6 +117,11 @@ impl LastNumbers {
         std::mem::replace(&mut numbers[usize::from(partition % PARTITIONS)], seq)
     }
 
+    /// The last number given to a message for this output partition; 0 before the first.
+    pub fn get(&self, topic: &str, partition: u16) -> u64 {
+        self.by_topic.get(topic).map_or(0, |numbers| numbers[usize::from(partition % PARTITIONS)])
+    }
+
     pub fn encode(&self) -> Bytes {
         let mut topics: Vec<_> = self.by_topic.iter().collect();
         topics.sort_unstable_by(|a, b| a.0.cmp(b.0));

@@ -255,8 +255,10 @@ impl Memory {
     }
 
     fn found(&mut self, intent: Intent, policy: Option<&EffectPolicy>, now: Timestamp) {
-        let key = Bytes::copy_from_slice(&key::of(intent.key));
-        self.blocked.entry(key).or_default().busy = Some(intent.id);
+        if policy.is_none_or(|policy| !policy.detached) {
+            let key = Bytes::copy_from_slice(&key::of(intent.key));
+            self.blocked.entry(key).or_default().busy = Some(intent.id);
+        }
         if let Some(policy) = policy {
             self.open(OpenIntent::found(intent, policy, now));
         }

@@ -171,12 +171,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{IntentStatus, Thread};
+    use crate::{IntentStatus, Provider, Thread};
 
     const MINUTE: i64 = 60_000;
 
     fn policy() -> EffectPolicy {
         EffectPolicy {
+            provider: Provider { name: "test", down: &[] },
+            detached: false,
             key_lifetime_ms: 24 * 60 * MINUTE,
             has_lookup: true,
             settle_ms: MINUTE,

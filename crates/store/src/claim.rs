@@ -21,13 +21,24 @@ pub(crate) async fn claim(
     partition: u16,
 ) -> Result<Answered<Claimed>, Error> {
     let mut transaction = pool.begin().await.doing("connecting")?;
-    let (mut claimed, at) = raise(&mut transaction, control, partition).await?;
-    claimed.outbox = unpublished(&mut transaction, control, partition, claimed.published_seq).await?;
-    claimed.intents = intents(&mut transaction, control, partition).await?;
-    claimed.blocked = blocked(&mut transaction, control, partition).await?;
-    claimed.next_due = next_due(&mut transaction, derived, partition).await?;
+    let (value, at) = claim_in(&mut transaction, control, derived, partition).await?;
     transaction.commit().await.doing("claiming a partition")?;
-    Ok(Answered { value: claimed, at })
+    Ok(Answered { value, at })
+}
+
+/// The same in a transaction of the caller's.
+pub(crate) async fn claim_in(
+    connection: &mut PgConnection,
+    control: &str,
+    derived: &str,
+    partition: u16,
+) -> Result<(Claimed, Timestamp), Error> {
+    let (mut claimed, at) = raise(connection, control, partition).await?;
+    claimed.outbox = unpublished(connection, control, partition, claimed.published_seq).await?;
+    claimed.intents = intents(connection, control, partition).await?;
+    claimed.blocked = blocked(connection, control, partition).await?;
+    claimed.next_due = next_due(connection, derived, partition).await?;
+    Ok((claimed, at))
 }
 
 async fn raise(connection: &mut PgConnection, control: &str, partition: u16) -> Result<(Claimed, Timestamp), Error> {

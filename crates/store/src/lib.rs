@@ -14,6 +14,7 @@ mod names;
 mod operator;
 mod part;
 mod reads;
+mod recovery;
 mod ring;
 mod settings;
 mod store;
@@ -28,6 +29,7 @@ pub use operator::{
 };
 pub use part::{Answered, PartStore};
 pub use reads::{Param, ROWS_MAX, Reads};
+pub use recovery::Recovering;
 pub use settings::{
     ANSWER_TIMEOUT, CONNECT_TIMEOUT, IDLE_IN_TRANSACTION_MS, LOCK_TIMEOUT_MS, READ_TIMEOUT_MS, STATEMENT_TIMEOUT_MS,
     Settings, TCP_USER_TIMEOUT_MS,

@@ -13,7 +13,7 @@ use crate::moment::Moment;
 use crate::names::Names;
 use crate::settings::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
 use crate::store::answered;
-use crate::{Error, Settings, arguments, claim, function, maintain};
+use crate::{Error, Recovering, Settings, arguments, claim, function, maintain};
 
 /// SQLSTATE of a change to a table that the part did not declare.
 const UNDEFINED_TABLE: &str = "42P01";
@@ -33,6 +33,7 @@ pub struct Answered<T> {
 #[derive(Debug)]
 pub struct PartStore {
     pool: PgPool,
+    settings: Settings,
     names: Names,
     generation: i32,
     options: PgConnectOptions,
@@ -56,6 +57,7 @@ impl PartStore {
             load_sql: LoadSql::new(&names.control, &names.derived(generation)),
             tables: spec.tables.iter().map(|table| table.name).collect(),
             writer: Mutex::new(None),
+            settings: settings.clone(),
             pool,
             names,
             generation,
@@ -70,6 +72,14 @@ impl PartStore {
     pub async fn claim(&self, partition: u16) -> Result<Answered<Claimed>, Error> {
         let derived = self.names.derived(self.generation);
         answered("claiming a partition", claim::claim(&self.pool, &self.names.control, &derived, partition)).await
+    }
+
+    /// Takes the partition to recover it, in a transaction of its own. Answers the row and the database's time.
+    ///
+    /// # Errors
+    /// Worth another try.
+    pub async fn recovering(&self, partition: u16) -> Result<(Recovering, Claimed, Timestamp), Error> {
+        Recovering::begin(&self.settings, &self.names, self.generation, partition).await
     }
 
     /// Reads what the next batch needs.
@@ -146,7 +156,7 @@ impl PartStore {
 }
 
 /// The partitions that were refused, and the time.
-fn verdict(row: &PgRow) -> Result<(Vec<u16>, Timestamp), sqlx::Error> {
+pub(crate) fn verdict(row: &PgRow) -> Result<(Vec<u16>, Timestamp), sqlx::Error> {
     let failed: Vec<i32> = row.try_get(0)?;
     let Moment(at) = row.try_get(1)?;
     // Only what we asked for comes back, and that were `u16`.

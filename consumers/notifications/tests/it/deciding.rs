@@ -91,6 +91,8 @@ fn a_notification_is_sent_once() {
     given::<Notifications>([])
         .when(welcome())
         .then([requested().into()])
+        .when(welcome())
+        .then_rejected(NOTIFICATION_UNDER_WAY)
         .when_concluded(answered_sent())
         .then([sent().into()])
         .when(welcome())

@@ -2,8 +2,8 @@
 
 use daybook_consumer::{
     Acts, Aggregate, Ask, Attempt, Change, Code, Columns, Conclusion, Context, Decision, EffectPolicy, Entity, Merged,
-    Meta, OnUnknown, Owned, Perform, Policy, Projection, Rejection, Row, State, TableOf, already, codes, happened,
-    happened_all, put,
+    Meta, OnUnknown, Owned, Perform, Policy, Projection, Provider, Rejection, Row, State, TableOf, already, codes,
+    happened, happened_all, put,
 };
 use daybook_events::{
     CompleteEnrollment, CourseId, EnrollmentCanceled, EnrollmentCommand, EnrollmentCompleted, EnrollmentEvent,
@@ -138,6 +138,8 @@ impl Acts for ByHand {
     type Answer = String;
 
     const EFFECTS: EffectPolicy = EffectPolicy {
+        provider: Provider { name: "nobody", down: &[] },
+        detached: false,
         key_lifetime_ms: 0,
         has_lookup: false,
         settle_ms: 0,

@@ -1,8 +1,8 @@
 //! The smallest leaf: counts the messages of each key, and tells each count.
 
 use daybook_engine::{
-    Conclusion, Context, EffectPolicy, Emit, Fault, Incoming, Input, Leaf, NewIntent, OnUnknown, Output, PartKind, Row,
-    RowKey, Rows, Spec,
+    Conclusion, Context, EffectPolicy, Emit, Fault, Incoming, Input, Leaf, NewIntent, OnUnknown, Output, PartKind,
+    Provider, Row, RowKey, Rows, Spec,
 };
 use uuid::Uuid;
 
@@ -12,6 +12,9 @@ pub const CONTROL: &str = "test.counter.control.v1";
 pub const OUTPUT: &str = "test.counter.events.v1";
 /// What goes in and out; only its name matters here.
 pub const TYPE: &str = "daybook.learning.SeatReserved";
+
+/// What the acting one tells before it asks the outside world.
+pub const ASKED: &[u8] = b"asked";
 
 pub struct Counter {
     spec: Spec,
@@ -36,6 +39,8 @@ impl Counter {
     pub fn acting() -> Self {
         let mut counter = Self::new();
         counter.spec.effects = Some(EffectPolicy {
+            provider: Provider { name: "moody", down: &[] },
+            detached: false,
             key_lifetime_ms: 60_000,
             has_lookup: false,
             settle_ms: 0,
@@ -54,6 +59,11 @@ impl Counter {
         let number = rows.get(row)?.map_or(0, |row| row.number) + 1;
         let body = number.to_be_bytes().to_vec();
         rows.put(row, Row { number, due: None, status: None, body: body.clone().into() });
+        Self::tell(key, body, out);
+        Ok(())
+    }
+
+    fn tell(key: Uuid, body: Vec<u8>, out: &mut Output) {
         out.messages.push(Emit {
             topic: OUTPUT.into(),
             key,
@@ -64,7 +74,6 @@ impl Counter {
             reply_for: None,
             thread: None,
         });
-        Ok(())
     }
 }
 
@@ -79,11 +88,15 @@ impl Leaf for Counter {
         match input {
             Input::Message(Incoming { body: b"poison", .. }) => panic!("poison"),
             Input::Message(incoming) if self.spec.effects.is_some() => {
+                Self::tell(incoming.key, ASKED.to_vec(), out);
                 out.intents.push(NewIntent { request: incoming.body.to_vec(), reply: None });
                 Ok(())
             }
             Input::Message(incoming) => Self::count(incoming.key, rows, out),
             Input::Concluded { intent, conclusion: Conclusion::Answered(_) } => Self::count(intent.key, rows, out),
+            Input::Concluded { intent, conclusion: Conclusion::Recorded(events) } => {
+                events.iter().try_for_each(|_| Self::count(intent.key, rows, out))
+            }
             Input::Concluded { .. } | Input::Control(_) | Input::Due { .. } => Ok(()),
         }
     }

@@ -3,4 +3,5 @@
 mod counter;
 mod effects;
 mod parts;
+mod recover;
 mod support;

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use crate::counter::{CONTROL, Counter, INPUT, OUTPUT, TYPE};
+use crate::counter::{ASKED, CONTROL, Counter, INPUT, OUTPUT, TYPE};
 
 /// No test waits longer for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +65,8 @@ impl Bench {
         let topics = [INPUT, CONTROL, OUTPUT].map(|name| TopicPlan {
             name: name.to_owned(),
             partitions: PARTITIONS,
-            retention: Retention::Fortnight,
+            // The records of the tests are older than what a command's topic keeps.
+            retention: Retention::Forever,
         });
         log.admin().apply(&topics).await.expect("topics");
         let subject = Subject {
@@ -157,10 +158,43 @@ impl Bench {
             assert!(shard.prev <= *mark, "number {} after {mark} in {record:?}", shard.seq);
             *mark = shard.seq;
             let (_, body) = unframe(record.value.as_deref().expect("a value")).expect("framed");
+            if body == ASKED {
+                continue;
+            }
             let count = counts.entry(key::parse(record.key.as_deref().expect("a key")).expect("an id")).or_default();
             *count += 1;
             assert_eq!(body, count.to_be_bytes());
         }
+    }
+
+    /// Copies the part's tables.
+    pub fn copy(&self) -> String {
+        let schemas = format!("{}*", self.schema_prefix);
+        let dumped = std::process::Command::new("pg_dump").args([&self.postgres, "--schema", &schemas]).output();
+        let dumped = dumped.expect("pg_dump is installed");
+        assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+        String::from_utf8(dumped.stdout).expect("SQL")
+    }
+
+    /// Puts the part's tables back to what they were when they were copied.
+    pub fn restore(&self, copy: &str) {
+        let drop = format!(
+            "DO $drop$ DECLARE name text; BEGIN
+               FOR name IN SELECT nspname FROM pg_namespace WHERE starts_with(nspname, '{}') LOOP
+                 EXECUTE format('DROP SCHEMA %I CASCADE', name);
+               END LOOP;
+             END $drop$;",
+            self.schema_prefix
+        );
+        let file = std::env::temp_dir().join(format!("{}copy.sql", self.schema_prefix));
+        std::fs::write(&file, drop + copy).expect("a file");
+        let done = std::process::Command::new("psql")
+            .args([&self.postgres, "-v", "ON_ERROR_STOP=1", "-q", "-o", "/dev/null", "-f"])
+            .arg(&file)
+            .status()
+            .expect("psql is installed");
+        std::fs::remove_file(&file).expect("it was just read");
+        assert!(done.success());
     }
 
     /// Runs SQL on the part's own tables.

@@ -12,12 +12,14 @@ pub struct Gauges {
     pub intents_open: usize,
     pub intents_attention: usize,
     pub blocked_keys: usize,
+    /// 1 while the provider is down: calls are put off, but for one at a time.
+    pub breaker_open: usize,
 }
 
 impl Engine {
     /// What it remembers of its partitions, for metrics.
     pub fn gauges(&self) -> Gauges {
-        let mut gauges = Gauges::default();
+        let mut gauges = Gauges { breaker_open: usize::from(!self.breaker.is_closed()), ..Gauges::default() };
         for partition in self.partitions.values() {
             let memory = &partition.memory;
             gauges.partitions += usize::from(partition.is_live());

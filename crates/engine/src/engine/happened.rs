@@ -126,42 +126,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn performed(
-        &mut self,
-        number: u16,
-        token: u64,
-        intent_id: uuid::Uuid,
-        outcome: Performed,
-        now: Timestamp,
-    ) {
-        self.calling = self.calling.saturating_sub(1);
-        let Some(policy) = self.leaf.spec().effects.clone() else {
-            return;
-        };
-        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token) else {
-            return;
-        };
-        let memory = &mut partition.memory;
-        let Some(open) = memory.intents.get_mut(&intent_id) else {
-            self.counters.effects_late += 1;
-            return;
-        };
-        let jitter = intent_id.as_u64_pair().1.wrapping_add(u64::from(open.intent.attempts).wrapping_mul(0x9e37_79b9));
-        let what = match open.performed(outcome, &policy, now, jitter) {
-            Next::Wait => {
-                self.counters.effects_retried += 1;
-                if let Run::Waiting { at, .. } = open.run {
-                    memory.schedule.insert((at, intent_id));
-                }
-                return;
-            }
-            Next::Answered(answer) => Told::Conclusion(Conclusion::Answered(answer)),
-            Next::GaveUp { code } => Told::Conclusion(Conclusion::GaveUp { code }),
-            Next::Attention { code } => Told::Attention { code },
-        };
-        memory.answers.push_back(Answer { intent_id, what });
-    }
-
     pub(super) fn ends(&mut self, number: u16, token: u64, data: i64, control: i64) {
         if let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token)
             && let Stage::Asked { until } = partition.memory.timers.stage

@@ -3,6 +3,11 @@
 use super::*;
 
 impl Folder<'_> {
+    /// Whether open effects leave their keys free.
+    pub(super) fn is_detached(&self) -> bool {
+        self.leaf.spec().effects.as_ref().is_some_and(|policy| policy.detached)
+    }
+
     pub(super) fn intent_gone(&mut self, partition: &Partition, work: &mut Work, entity: Uuid, intent_id: Uuid) {
         work.intents_gone.push(intent_id);
         self.commit.intents_gone.push(intent_id);
@@ -61,7 +66,9 @@ impl Folder<'_> {
             Err(fault) => {
                 work.intents_gone.retain(|id| *id != intent.id);
                 self.commit.intents_gone.retain(|id| *id != intent.id);
-                work.change_blocked(partition, &raw_key_of(intent.key), |blocked| blocked.busy = Some(intent.id));
+                if !self.is_detached() {
+                    work.change_blocked(partition, &raw_key_of(intent.key), |blocked| blocked.busy = Some(intent.id));
+                }
                 Err(fault.code.to_owned())
             }
         }

@@ -50,6 +50,10 @@ impl Folder<'_> {
                 let request_hash = known.and_then(|applied| applied.request_hash);
                 self.applied.insert(outside, Applied { id: outside, request_hash, closing });
             }
+            if self.published.is_some_and(|published| published.contains(&draft.message_id)) {
+                self.reproduced.push(draft.message_id);
+                continue;
+            }
             work.out_seq += 1;
             let message = self.number(partition, work, cause, draft);
             work.messages.push(message);

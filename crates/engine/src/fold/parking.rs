@@ -1,8 +1,19 @@
 //! Records that cannot be applied are kept.
 
+use daybook_events::RecordParked;
+
 use super::*;
 
 impl Folder<'_> {
+    /// Held though nothing is known to block its key: it will be released by what is found later.
+    pub(super) fn set_aside(&mut self, partition: &Partition, work: &mut Work, understood: &Understood) {
+        if self.take(partition, work, understood)
+            && let Some(key) = understood.raw_key()
+        {
+            self.hold(partition, work, key, understood);
+        }
+    }
+
     pub(super) fn park(
         &mut self,
         partition: &Partition,
@@ -33,7 +44,10 @@ impl Folder<'_> {
         blocks: bool,
     ) {
         let record = &understood.record;
-        let id = again.map_or_else(|| parked_id(self.leaf.spec().name, record), |parked| parked.id);
+        let id = again.map_or_else(
+            || parked_id(self.leaf.spec().name, record.partition, record.stream, record.offset),
+            |parked| parked.id,
+        );
         let parked = Parked {
             id,
             partition: partition.number,
@@ -54,15 +68,62 @@ impl Folder<'_> {
             stream: record.stream,
             code: parked.code.clone(),
         });
+        self.tell_parked(partition, work, understood, &parked);
         self.commit.parked_put.push(parked);
+    }
+
+    /// Tells the book of it, for those who read no table.
+    fn tell_parked(&mut self, partition: &Partition, work: &mut Work, understood: &Understood, parked: &Parked) {
+        let alone = Thread { correlation_id: parked.id, ..Thread::default() };
+        let thread = understood.header.as_ref().map_or(alone, thread_of);
+        let cause = Cause { message_id: parked.id, thread, outside: None };
+        let told = self.record_parked(understood, parked);
+        let drafts = self.parked_drafts(&cause, parked, &told).or_else(|_| {
+            self.parked_drafts(&cause, parked, &RecordParked { key: None, header: None, value: None, ..told })
+        });
+        match drafts {
+            Ok(drafts) => self.publish(partition, work, &cause, drafts),
+            Err(fault) => {
+                self.alarms.push(Alarm::Untold { partition: partition.number, code: fault.code.to_owned() });
+            }
+        }
+    }
+
+    fn parked_drafts(&mut self, cause: &Cause, parked: &Parked, told: &RecordParked) -> Result<Vec<Draft>, Fault> {
+        let id = Uuid::new_v5(&parked.id, &parked.attempts.to_be_bytes());
+        let emit = Emit { id: Some(id), ..encoded(told)? };
+        self.drafts(cause, vec![emit])
+    }
+
+    fn record_parked(&self, understood: &Understood, parked: &Parked) -> RecordParked {
+        let spec = self.leaf.spec();
+        let topic = match understood.record.stream {
+            Stream::Data => spec.input,
+            Stream::Control => &spec.control,
+        };
+        let bytes = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| bytes.to_vec());
+        RecordParked {
+            parked_id: parked.id,
+            consumer: spec.name.to_owned(),
+            topic: topic.to_owned(),
+            partition: parked.partition.into(),
+            offset: parked.raw.offset,
+            code: parked.code.clone(),
+            detail: parked.detail.clone(),
+            attempts: i32::try_from(parked.attempts).unwrap_or(i32::MAX),
+            key: bytes(&parked.raw.key),
+            header: bytes(&parked.raw.header),
+            value: bytes(&parked.raw.value),
+        }
     }
 }
 
-fn parked_id(part: &str, record: &crate::Record) -> Uuid {
-    let stream = match record.stream {
+/// The id under which a part parks a record: the cause of what it tells of that.
+pub(crate) fn parked_id(part: &str, partition: u16, stream: Stream, offset: i64) -> Uuid {
+    let stream = match stream {
         Stream::Data => "data",
         Stream::Control => "control",
     };
-    let name = format!("{part}/{stream}/{}/{}", record.partition, record.offset);
+    let name = format!("{part}/{stream}/{partition}/{offset}");
     Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
 }

@@ -1,0 +1,184 @@
+//! The circuit breaker: a provider that is down is not called by everybody who waits, but by one at a time.
+//!
+//! Closed until [`FAILURES`] attempts in a row, the first at most [`WINDOW_MS`] before the last, say that the provider is down.
+//! Then open for a pause, and half-open: one attempt probes. It closes the breaker, or opens it for twice as long. An
+//! attempt that the breaker puts off counts for no budget; the intent waits as it is.
+
+use daybook_events::Timestamp;
+
+/// Attempts in a row that say the provider is down.
+const FAILURES: u32 = 8;
+/// They count together when they are this close, in ms.
+const WINDOW_MS: i64 = 30_000;
+/// First and longest pause, in ms; up to half of it is taken off by jitter.
+const PAUSE_MIN_MS: i64 = 1_000;
+const PAUSE_MAX_MS: i64 = 60_000;
+
+/// What an attempt says about the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It serves; whether it does what it is asked is another matter.
+    Up,
+    /// It serves nobody.
+    Down,
+    /// The attempt did not get that far.
+    Unknown,
+}
+
+/// A change that an operator should see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Opened,
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    Closed {
+        failures: u32,
+        first_at: Timestamp,
+    },
+    Open {
+        until: Timestamp,
+        openings: u32,
+    },
+    /// One attempt is under way.
+    Probing {
+        openings: u32,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Breaker(Position);
+
+impl Breaker {
+    pub(crate) fn new() -> Self {
+        Self(Position::Closed { failures: 0, first_at: Timestamp(0) })
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.0, Position::Closed { .. })
+    }
+
+    /// When an attempt may be made at the earliest; `None`: not before the probe has ended.
+    pub(crate) fn next_attempt(&self, wanted: Timestamp) -> Option<Timestamp> {
+        match self.0 {
+            Position::Closed { .. } => Some(wanted),
+            Position::Open { until, .. } => Some(until.max(wanted)),
+            Position::Probing { .. } => None,
+        }
+    }
+
+    /// Whether an attempt may be made now. The one that may while it is open is the probe.
+    pub(crate) fn admits(&mut self, now: Timestamp) -> bool {
+        match self.0 {
+            Position::Closed { .. } => true,
+            Position::Open { until, openings } if until <= now => {
+                self.0 = Position::Probing { openings };
+                true
+            }
+            Position::Open { .. } | Position::Probing { .. } => false,
+        }
+    }
+
+    /// An attempt has ended. Those that were under way when it opened count for nothing but good news.
+    pub(crate) fn ended(&mut self, health: Health, now: Timestamp, jitter: u64) -> Option<Turn> {
+        match (self.0, health) {
+            (Position::Closed { .. }, Health::Up) => {
+                *self = Self::new();
+                None
+            }
+            (_, Health::Up) => {
+                *self = Self::new();
+                Some(Turn::Closed)
+            }
+            (Position::Closed { failures, first_at }, Health::Down) => {
+                let is_near = failures > 0 && now.ms_since(first_at) <= WINDOW_MS;
+                let (failures, first_at) = if is_near { (failures + 1, first_at) } else { (1, now) };
+                self.0 = Position::Closed { failures, first_at };
+                if failures < FAILURES {
+                    return None;
+                }
+                self.0 = open(0, now, jitter);
+                Some(Turn::Opened)
+            }
+            (Position::Probing { openings }, Health::Down | Health::Unknown) => {
+                self.0 = open(openings + 1, now, jitter);
+                None
+            }
+            (Position::Closed { .. }, Health::Unknown) | (Position::Open { .. }, _) => None,
+        }
+    }
+}
+
+fn open(openings: u32, now: Timestamp, jitter: u64) -> Position {
+    let pause = (PAUSE_MIN_MS << openings.min(16)).min(PAUSE_MAX_MS);
+    let off = i64::try_from(jitter % 512).unwrap_or(0);
+    Position::Open { until: now.plus_ms(pause - pause / 2 * off / 512), openings }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn opened() -> Breaker {
+        let mut breaker = Breaker::new();
+        for _ in 1..FAILURES {
+            assert_eq!(breaker.ended(Health::Down, at(0), 0), None);
+        }
+        assert_eq!(breaker.ended(Health::Down, at(0), 0), Some(Turn::Opened));
+        breaker
+    }
+
+    #[test]
+    fn a_run_of_failures_opens_it_and_a_probe_that_is_served_closes_it() {
+        let mut breaker = opened();
+        assert!(!breaker.admits(at(PAUSE_MIN_MS - 1)));
+        assert_eq!(breaker.next_attempt(at(5)), Some(at(PAUSE_MIN_MS)));
+        assert!(breaker.admits(at(PAUSE_MIN_MS)));
+        assert!(!breaker.admits(at(PAUSE_MIN_MS)), "one probe at a time");
+        assert_eq!(breaker.ended(Health::Up, at(PAUSE_MIN_MS), 0), Some(Turn::Closed));
+        assert!(breaker.is_closed() && breaker.admits(at(PAUSE_MIN_MS)));
+    }
+
+    #[test]
+    fn a_probe_that_fails_opens_it_for_longer_up_to_the_bound() {
+        let mut breaker = opened();
+        let mut now = at(0);
+        for opening in 0..12 {
+            let until = breaker.next_attempt(now).unwrap();
+            assert!(until.ms_since(now) <= PAUSE_MAX_MS, "opening {opening}");
+            now = until;
+            assert!(breaker.admits(now));
+            assert_eq!(breaker.ended(Health::Down, now, 0), None);
+        }
+        assert_eq!(breaker.next_attempt(now), Some(now.plus_ms(PAUSE_MAX_MS)));
+    }
+
+    #[test]
+    fn what_is_served_in_between_or_lies_far_apart_is_no_run() {
+        let mut breaker = Breaker::new();
+        for round in 0..i64::from(3 * FAILURES) {
+            assert_eq!(breaker.ended(Health::Down, at(round), 0), None);
+            if round % 4 == 0 {
+                breaker.ended(Health::Up, at(round), 0);
+            }
+        }
+        let mut breaker = Breaker::new();
+        for round in 0..i64::from(3 * FAILURES) {
+            assert_eq!(breaker.ended(Health::Down, at(round * WINDOW_MS / 4), 0), None);
+        }
+    }
+
+    #[test]
+    fn late_failures_of_before_do_not_keep_it_open() {
+        let mut breaker = opened();
+        let until = breaker.next_attempt(at(0));
+        breaker.ended(Health::Down, at(500), 0);
+        assert_eq!(breaker.next_attempt(at(0)), until);
+    }
+}
