@@ -1,10 +1,12 @@
 //! Watches every commit as it becomes true, and says which rule was broken, when.
 
+mod sagas;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daybook_engine::{Alarm, Commit, Outgoing, unpack};
+use daybook_engine::{Commit, Outgoing, PartKind, Spec, unpack};
 use daybook_events::{
     CourseEvent, EnrollmentEvent, Family, Header, JournalEvent, PaymentEvent, Schemas, StaticSchemas, Timestamp,
     unframe,
@@ -13,6 +15,8 @@ use ledger::{Chain, unbalanced};
 use uuid::Uuid;
 
 use crate::book::BookRecord;
+
+use sagas::Sagas;
 
 /// A rule that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Paid {
     pub refunded: i64,
     pub fee: i64,
     pub disputed: i64,
+    /// Authorizations at the provider that were neither captured nor voided.
+    pub holds: u32,
 }
 
 impl Paid {
@@ -65,6 +71,7 @@ struct Place {
     /// Part and partition that numbered it; `None` for commands from outside, which the log orders.
     sender: Option<(Arc<str>, u16)>,
     number: u64,
+    reply_for: Option<Uuid>,
 }
 
 type Sender = (&'static str, String, Bytes, Option<(Arc<str>, u16)>);
@@ -86,8 +93,7 @@ pub struct Auditor {
     enrollments: BTreeMap<Uuid, Enrollment>,
     pub payments: BTreeMap<Uuid, Paid>,
     journals: BTreeMap<Uuid, Journal>,
-    parked: u64,
-    attention: u64,
+    sagas: Sagas,
 }
 
 impl Auditor {
@@ -95,24 +101,12 @@ impl Auditor {
         &self.violations
     }
 
-    pub fn parked(&self) -> u64 {
-        self.parked
-    }
-
     fn blame(&mut self, at: Timestamp, rule: &'static str, detail: String) {
         self.violations.push(Violation { at, rule, detail });
     }
 
-    pub(crate) fn alarm(&mut self, _part: &'static str, alarm: &Alarm) {
-        match alarm {
-            Alarm::Parked { .. } => self.parked += 1,
-            Alarm::NeedsAttention { .. } => self.attention += 1,
-            _ => {}
-        }
-    }
-
     /// A record reached a topic that a part reads: whoever asked for a reply is owed one.
-    pub(crate) fn appended(&mut self, topic: &str, record: &BookRecord, offset: i64) {
+    pub(crate) fn appended(&mut self, topic: &str, record: &BookRecord, partition: u16, offset: i64, at: Timestamp) {
         let Some(Ok(header)) = record.header.as_deref().map(Header::decode) else { return };
         if header.reply_to.is_some() {
             self.owed.entry(header.message_id).or_insert_with(|| topic.to_owned());
@@ -121,25 +115,38 @@ impl Auditor {
             Some(shard) => shard.seq,
             None => offset.unsigned_abs(),
         };
+        if let Some(reply_for) = header.reply_for {
+            self.sagas.answered(reply_for, partition, offset, at);
+        }
+        let reply_for = header.reply_for;
         let sender = header.shard.map(|shard| (shard.instance, shard.partition));
-        let place = Place { topic: topic.to_owned(), key: record.key.clone().unwrap_or_default(), sender, number };
+        let place =
+            Place { topic: topic.to_owned(), key: record.key.clone().unwrap_or_default(), sender, number, reply_for };
         self.places.entry(header.message_id).or_insert(place);
     }
 
     /// A batch became true.
-    pub(crate) fn committed(&mut self, part: &'static str, commit: &Commit, at: Timestamp) {
+    pub(crate) fn committed(&mut self, spec: &Spec, commit: &Commit, at: Timestamp) {
+        let part = spec.name;
         for row in &commit.outbox {
             let Ok(messages) = unpack(&row.messages) else {
                 self.blame(at, "the outbox can be read", format!("{part} {}", row.partition));
                 continue;
             };
             for message in messages {
-                self.message(part, row.partition, &message, at);
+                self.message(spec, row.partition, &message, at);
+            }
+        }
+        if spec.kind == PartKind::Saga {
+            let breaches = commit.history.iter().filter_map(|row| self.sagas.history(part, row, commit));
+            for (rule, detail) in breaches.collect::<Vec<_>>() {
+                self.blame(at, rule, detail);
             }
         }
     }
 
-    fn message(&mut self, part: &'static str, partition: u16, message: &Outgoing, at: Timestamp) {
+    fn message(&mut self, spec: &Spec, partition: u16, message: &Outgoing, at: Timestamp) {
+        let part = spec.name;
         let last = self.out_seq.entry((part, partition)).or_default();
         let expected = *last + 1;
         *last = message.seq;
@@ -160,9 +167,17 @@ impl Auditor {
             return;
         }
         if !self.made.insert(message.message_id) {
-            self.blame(at, "a message is applied once", format!("{part} made {} twice", message.type_name));
+            let detail = format!("{part}/{partition} made {} twice, of {:?}", message.type_name, header.causation_id);
+            self.blame(at, "a message is applied once", detail);
         }
         self.in_order(part, &header, at);
+        if spec.kind == PartKind::Saga {
+            let cause = header.causation_id.and_then(|cause| self.places.get(&cause));
+            let answer_to = cause.and_then(|place| place.reply_for);
+            if let Some((rule, detail)) = self.sagas.command(spec, &header, &message.type_name, answer_to) {
+                self.blame(at, rule, detail);
+            }
+        }
         if let Some(reply_for) = header.reply_for {
             let replies = self.replies.entry(reply_for).or_default();
             *replies += 1;
@@ -338,6 +353,9 @@ impl Auditor {
             let same = (ours.captured, ours.refunded) == (theirs.captured, theirs.refunded);
             if !same {
                 self.blame(at, "payments agree with the provider's books", format!("{id}: {ours:?}, there {theirs:?}"));
+            }
+            if theirs.holds > 0 {
+                self.blame(at, "nobody's card stays charged with a hold", format!("{id}: {theirs:?}"));
             }
         }
     }

@@ -41,18 +41,19 @@ impl Book {
     pub fn read(&self, topic: &str, stream: Stream, partition: u16, from: i64, limit: usize) -> Vec<Record> {
         let records = self.topics.get(topic).and_then(|partitions| partitions.get(usize::from(partition)));
         let start = usize::try_from(from).unwrap_or(0);
-        let page = records.into_iter().flatten().enumerate().skip(start).take(limit);
-        page.map(|(index, record)| Record {
-            stream,
-            partition,
-            offset: i64::try_from(index).unwrap_or(i64::MAX),
-            time: record.time,
-            key: record.key.clone(),
-            header: record.header.clone(),
-            value: record.value.clone(),
-            schema: look_up(record.value.as_deref()),
-        })
-        .collect()
+        let page = records.and_then(|records| records.get(start..)).unwrap_or_default().iter().take(limit);
+        page.enumerate()
+            .map(|(place, record)| Record {
+                stream,
+                partition,
+                offset: from + i64::try_from(place).unwrap_or(i64::MAX),
+                time: record.time,
+                key: record.key.clone(),
+                header: record.header.clone(),
+                value: record.value.clone(),
+                schema: look_up(record.value.as_deref()),
+            })
+            .collect()
     }
 
     pub fn records(&self) -> u64 {

@@ -1,21 +1,34 @@
 //! What Postgres is to a part, as far as the engine can tell: claims raise the version, a commit compares
 //! versions and takes effect whole or not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use daybook_engine::{
     Applied, BlockedKey, Claimed, Commit, CommitError, DueRow, Held, HistoryRow, Intent, Load, Loaded, OutboxRow,
     PARTITIONS, Parked, Row, RowKey,
 };
-use daybook_events::key;
+use daybook_events::Timestamp;
 use uuid::Uuid;
+
+/// A rule of the database's side that is left out, to see whether the auditor misses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lapse {
+    VersionNotCompared,
+    /// Only commits that take in records raise the version; claims don't.
+    VersionRaisedByRecordsOnly,
+    /// Offsets are stored by themselves, before the batch.
+    OffsetsBeforeBatch,
+    AppliedForgotten,
+}
 
 /// The tables of one part.
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
+    lapse: Option<Lapse>,
     partitions: BTreeMap<u16, PartitionRow>,
-    pub state: BTreeMap<RowKey, (u16, Row)>,
+    state: BTreeMap<RowKey, (u16, Row)>,
+    due: BTreeSet<(u16, Timestamp, RowKey)>,
     outbox: BTreeMap<(u16, u64), OutboxRow>,
     pub intents: BTreeMap<Uuid, Intent>,
     held: BTreeMap<(u16, u64), Held>,
@@ -37,16 +50,17 @@ struct PartitionRow {
 }
 
 impl Tables {
-    pub fn new() -> Self {
+    pub fn new(lapse: Option<Lapse>) -> Self {
         let partitions = (0..PARTITIONS).map(|number| (number, PartitionRow::default())).collect();
-        Self { partitions, ..Self::default() }
+        Self { lapse, partitions, ..Self::default() }
     }
 
     pub fn claim(&mut self, number: u16) -> Option<Claimed> {
         let row = self.partitions.get_mut(&number)?;
-        row.version += 1;
+        if self.lapse != Some(Lapse::VersionRaisedByRecordsOnly) {
+            row.version += 1;
+        }
         let row = row.clone();
-        let due = self.state.values().filter(|(partition, _)| *partition == number);
         Some(Claimed {
             partition: number,
             version: row.version,
@@ -66,13 +80,28 @@ impl Tables {
                 .collect(),
             intents: self.intents.values().filter(|intent| intent.partition == number).cloned().collect(),
             blocked: self.blocked(number),
-            next_due: due.filter_map(|(_, row)| row.due).min(),
+            next_due: self.due_of(number).next().map(|(at, _)| at),
         })
+    }
+
+    /// Due rows of a partition in the order of their times.
+    fn due_of(&self, number: u16) -> impl Iterator<Item = (Timestamp, RowKey)> + '_ {
+        let first = (number, Timestamp(i64::MIN), RowKey::entity(Uuid::nil()));
+        self.due.range(first..).take_while(move |(partition, ..)| *partition == number).map(|(_, at, key)| (*at, *key))
+    }
+
+    fn held_of(&self, number: u16) -> impl Iterator<Item = &Held> + '_ {
+        self.held.range((number, 0)..=(number, u64::MAX)).map(|(_, held)| held)
+    }
+
+    /// Every row that asks to be woken, and when.
+    pub fn waiting(&self) -> impl Iterator<Item = (Timestamp, RowKey)> + '_ {
+        self.due.iter().map(|(_, at, key)| (*at, *key))
     }
 
     fn blocked(&self, number: u16) -> Vec<BlockedKey> {
         let mut blocked: BTreeMap<Bytes, BlockedKey> = BTreeMap::new();
-        for held in self.held.values().filter(|held| held.partition == number) {
+        for held in self.held_of(number) {
             let Some(key) = held.raw.key.clone() else { continue };
             let new = BlockedKey { key: key.clone(), held: 0, parked: None };
             blocked.entry(key).or_insert(new).held += 1;
@@ -95,20 +124,14 @@ impl Tables {
         loaded.applied = load.applied.iter().filter_map(|id| self.applied.get(id).cloned()).collect();
         loaded.parked = load.parked.iter().filter_map(|id| self.parked.get(id).cloned()).collect();
         for ask in &load.held {
-            let of_key = self
-                .held
-                .values()
-                .filter(|held| held.partition == ask.partition && held.raw.key.as_ref() == Some(&ask.key));
+            let of_key = self.held_of(ask.partition).filter(|held| held.raw.key.as_ref() == Some(&ask.key));
             loaded.held.extend(of_key.take(ask.limit as usize).cloned());
         }
         for ask in &load.due {
-            let of_partition = self.state.iter().filter(|(_, (partition, _))| *partition == ask.partition);
-            let mut due: Vec<_> = of_partition.filter_map(|(key, (_, row))| Some((row.due?, *key))).collect();
-            due.sort_unstable();
-            let next = due.iter().find(|(at, _)| *at > ask.until).map(|(at, _)| *at);
+            let next = self.due_of(ask.partition).find(|(at, _)| *at > ask.until).map(|(at, _)| at);
             loaded.next_due.push((ask.partition, next));
-            let page =
-                due.into_iter().filter(|entry| entry.0 <= ask.until && ask.after.is_none_or(|after| *entry > after));
+            let until = self.due_of(ask.partition).take_while(|(at, _)| *at <= ask.until);
+            let page = until.filter(|entry| ask.after.is_none_or(|after| *entry > after));
             let rows = page.take(ask.limit as usize).map(|(due, row)| DueRow { partition: ask.partition, due, row });
             loaded.due.extend(rows);
         }
@@ -121,6 +144,7 @@ impl Tables {
     pub fn commit(&mut self, commit: &Commit) -> Result<(), CommitError> {
         let fenced = commit.partitions.iter().filter(|of_commit| {
             self.partitions.get(&of_commit.partition).is_none_or(|row| row.version != of_commit.version)
+                && self.lapse != Some(Lapse::VersionNotCompared)
         });
         let fenced: Vec<u16> = fenced.map(|of_commit| of_commit.partition).collect();
         if !fenced.is_empty() {
@@ -133,10 +157,36 @@ impl Tables {
         Ok(())
     }
 
+    /// Where offsets are stored by themselves, they stay when the batch is lost.
+    pub fn store_offsets_alone(&mut self, commit: &Commit) {
+        if self.lapse != Some(Lapse::OffsetsBeforeBatch) {
+            return;
+        }
+        for of_commit in &commit.partitions {
+            if let Some(row) = self.partitions.get_mut(&of_commit.partition)
+                && row.version == of_commit.version
+            {
+                row.next_data = of_commit.next_data;
+                row.next_control = of_commit.next_control;
+            }
+        }
+    }
+
+    /// Whether a commit moves neither of its partitions' offsets: timers, outcomes, progress of publishing.
+    pub fn takes_no_records(&self, commit: &Commit) -> bool {
+        commit
+            .partitions
+            .iter()
+            .all(|of_commit| self.next_offsets(of_commit.partition) == (of_commit.next_data, of_commit.next_control))
+    }
+
     fn write(&mut self, commit: &Commit) {
         for of_commit in &commit.partitions {
             let row = self.partitions.entry(of_commit.partition).or_default();
-            row.version += 1;
+            let takes_records = (row.next_data, row.next_control) != (of_commit.next_data, of_commit.next_control);
+            if takes_records || self.lapse != Some(Lapse::VersionRaisedByRecordsOnly) {
+                row.version += 1;
+            }
             row.next_data = of_commit.next_data;
             row.next_control = of_commit.next_control;
             row.out_seq = of_commit.out_seq;
@@ -146,10 +196,16 @@ impl Tables {
             row.last_numbers = of_commit.last_numbers.clone().unwrap_or_else(|| row.last_numbers.clone());
         }
         for row in &commit.rows {
-            match &row.row {
+            let old = match &row.row {
                 Some(new) => self.state.insert(row.key, (row.partition, new.clone())),
                 None => self.state.remove(&row.key),
             };
+            if let Some((partition, at)) = old.and_then(|(partition, old)| Some((partition, old.due?))) {
+                self.due.remove(&(partition, at, row.key));
+            }
+            if let Some(at) = row.row.as_ref().and_then(|new| new.due) {
+                self.due.insert((row.partition, at, row.key));
+            }
         }
         self.outbox.extend(commit.outbox.iter().map(|row| ((row.partition, row.last_seq), row.clone())));
         self.intents.extend(commit.intents_put.iter().map(|intent| (intent.id, intent.clone())));
@@ -164,7 +220,9 @@ impl Tables {
             self.parked.remove(id);
         });
         self.parked.extend(commit.parked_put.iter().map(|parked| (parked.id, parked.clone())));
-        self.applied.extend(commit.applied_put.iter().map(|applied| (applied.id, applied.clone())));
+        if self.lapse != Some(Lapse::AppliedForgotten) {
+            self.applied.extend(commit.applied_put.iter().map(|applied| (applied.id, applied.clone())));
+        }
         self.history.extend(commit.history.iter().cloned());
         self.trim(commit);
     }
@@ -181,10 +239,6 @@ impl Tables {
         }
     }
 
-    pub fn held_keys(&self) -> usize {
-        self.held.len()
-    }
-
     /// Parts whose outbox is not published to the end.
     pub fn is_published(&self) -> bool {
         self.partitions.values().all(|row| row.published_seq == row.out_seq)
@@ -197,10 +251,4 @@ impl Tables {
 
 fn has_nul(columns: &serde_json::Map<String, serde_json::Value>) -> bool {
     columns.values().any(|value| value.as_str().is_some_and(|text| text.contains('\0')))
-}
-
-/// The partition that an entity's records are in.
-pub fn partition_of(entity: Uuid) -> u16 {
-    let partition = key::partition(&key::of(entity), u32::from(PARTITIONS));
-    u16::try_from(partition).unwrap_or(0)
 }

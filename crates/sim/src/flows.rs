@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daybook_engine::Leaf;
+use daybook_engine::{Context, Fault, Input, Leaf, Output, Rows, Spec};
 use daybook_events::{
     Actor, CourseId, CoursePublished, Currency, EnrollLearner, EnrollmentId, Header, Message, Money, OrganizationId,
     PersonId, PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, WithdrawCourse, WithdrawLearner, encode,
     frame, key,
 };
+use daybook_saga::{Flaw, SagaData, Versions};
 use uuid::Uuid;
 
 use crate::book::BookRecord;
 use crate::operator::without_reply;
 use crate::provider::{DECLINED_CARD, Simulated};
 use crate::rng::Rng;
+use crate::teeth::LeftOut;
 use crate::world::World;
 
 /// Where the replies to commands from outside go.
@@ -24,17 +26,61 @@ const COURSES: usize = 6;
 pub(crate) const PACE_MS: i64 = 150;
 const LEARNERS: u128 = 1 << 20;
 
-/// The leaves under test, as they run in production.
-pub fn leaves() -> Vec<Arc<dyn Leaf>> {
+/// The leaves under test, as they run in production; but for the lifetime that the adapter declares for the provider's
+/// keys, and a rule that a saga may be made to leave out.
+pub(crate) fn leaves(key_lifetime_ms: i64, left_out: Option<LeftOut>) -> Vec<Arc<dyn Leaf>> {
+    let declared_ms = if left_out == Some(LeftOut::KeyLifetime) { i64::MAX } else { key_lifetime_ms };
     let parts = courses::parts()
         .into_iter()
         .chain(enrollments::parts())
         .chain(payments::parts(Simulated))
         .chain(ledger::parts())
         .chain(notifications::parts(Simulated));
+    let parts = parts.map(|part| match part.leaf.spec().name {
+        "payments" => Declaring::key_lifetime(part.leaf, declared_ms),
+        _ => part.leaf,
+    });
+    let flaw = left_out.and_then(LeftOut::of_saga);
     let sagas: [Arc<dyn Leaf>; 3] =
-        [Arc::new(enrollment_saga::saga()), Arc::new(payment_saga::saga()), Arc::new(withdrawal_saga::saga())];
-    parts.map(|part| part.leaf).chain(sagas).collect()
+        [saga(enrollment_saga::saga(), flaw), saga(payment_saga::saga(), flaw), saga(withdrawal_saga::saga(), flaw)];
+    parts.chain(sagas).collect()
+}
+
+fn saga<D: SagaData>(versions: Versions<D>, flaw: Option<Flaw>) -> Arc<dyn Leaf> {
+    match flaw {
+        Some(flaw) => Arc::new(versions.flawed(flaw)),
+        None => Arc::new(versions),
+    }
+}
+
+/// A leaf whose adapter declares something else of the world behind it.
+struct Declaring {
+    leaf: Arc<dyn Leaf>,
+    spec: Spec,
+}
+
+impl Declaring {
+    fn key_lifetime(leaf: Arc<dyn Leaf>, key_lifetime_ms: i64) -> Arc<dyn Leaf> {
+        let mut spec = leaf.spec().clone();
+        if let Some(policy) = &mut spec.effects {
+            policy.key_lifetime_ms = key_lifetime_ms;
+        }
+        Arc::new(Self { leaf, spec })
+    }
+}
+
+impl Leaf for Declaring {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn parts(&self, input: &Input<'_>, parts: &mut Vec<Uuid>) {
+        self.leaf.parts(input, parts);
+    }
+
+    fn handle(&self, input: &Input<'_>, rows: &mut Rows<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault> {
+        self.leaf.handle(input, rows, cx, out)
+    }
 }
 
 struct Offer {

@@ -1,7 +1,9 @@
 //! The operator: looks at what is parked now and then, tries it again or gives it up.
 
 use bytes::Bytes;
-use daybook_events::{DiscardParked, PersonId, RedriveParked, Timestamp, key};
+use daybook_engine::{HistoryRow, PartKind};
+use daybook_events::{CompensateSaga, DiscardParked, PersonId, RedriveParked, RetryStep, Timestamp, key};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::book::BookRecord;
@@ -12,6 +14,15 @@ use crate::world::World;
 /// How often somebody looks, in simulated ms.
 const ROUND_MS: i64 = 4_000;
 const OPERATOR: u128 = 0x0b5e_55ed;
+/// How many of the latest entries of a part's history the operator reads to see what a saga waits for.
+const LATEST: usize = 400;
+
+/// As much of an entry of a saga's history as an order needs.
+#[derive(Deserialize)]
+struct Entry {
+    round: i64,
+    next_step: Option<String>,
+}
 
 pub(crate) struct Operator {
     rng: Rng,
@@ -36,6 +47,43 @@ impl Operator {
                 let record = self.decide(world, parked_id, key.unwrap_or_default());
                 world.publish_after(self.rng.between(0, 500), control.clone(), record);
             }
+            if world.leaves()[part].spec().kind == PartKind::Saga && self.rng.chance(world.faults.saga_ordered) {
+                self.order(world, part, &control);
+            }
+        }
+    }
+
+    /// Retries or compensates a saga that waits: at any time, or just when its deadline passes.
+    fn order(&mut self, world: &mut World, part: usize, control: &str) {
+        let tables = &world.tables[part];
+        let waiting: Vec<_> = tables.waiting().collect();
+        let Some((due, row)) = self.rng.pick(&waiting).copied() else { return };
+        let mut latest = tables.history.iter().rev().take(LATEST).filter(|entry| entry.key == row.key);
+        let Some(row) = latest.find(|entry| entry.entry.contains("next_step")).cloned() else { return };
+        let Ok(Entry { round, next_step: Some(step) }) = serde_json::from_str(&row.entry) else { return };
+        let after_ms = if self.rng.chance(800_000) {
+            due.ms_since(world.database_now()).max(0) + self.rng.between(1, 6)
+        } else {
+            self.rng.between(0, 500)
+        };
+        let record = self.verb(world, &row, round, step);
+        world.publish_after(after_ms, control.to_owned(), record);
+    }
+
+    fn verb(&mut self, world: &mut World, row: &HistoryRow, round: i64, step: String) -> BookRecord {
+        let (id, operator) = (self.rng.uuid(), Uuid::from_u128(OPERATOR));
+        let (key_text, actor_id, reason) = (row.key.to_string(), PersonId::new(operator), "simulated".to_owned());
+        let record = if self.rng.chance(700_000) {
+            world.tally.count("saga retried");
+            record_of(&RetryStep { key_text, step, round, actor_id, reason }, id, operator, operator, world.now)
+        } else {
+            world.tally.count("saga compensated");
+            record_of(&CompensateSaga { key_text, round, actor_id, reason }, id, operator, operator, world.now)
+        };
+        BookRecord {
+            key: Some(Bytes::copy_from_slice(&key::of(row.key))),
+            header: without_reply(record.header),
+            ..record
         }
     }
 

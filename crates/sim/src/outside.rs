@@ -14,30 +14,46 @@ use crate::rng::Rng;
 /// The world outside of the platform, as its adapters meet it.
 pub trait Outside {
     /// Acts, and says what the caller is told, and when.
-    fn perform(
-        &mut self,
-        part: &str,
-        performance: &Performance,
-        now: Timestamp,
-        rng: &mut Rng,
-        faults: &Faults,
-        tally: &mut Tally,
-    ) -> Answering;
+    fn perform(&mut self, part: &str, performance: &Performance, chance: &mut Chance<'_>) -> Answered;
 
     /// What was really charged, per payment.
     fn books(&self) -> BTreeMap<Uuid, Paid>;
+}
+
+/// What decides what goes wrong outside.
+pub struct Chance<'a> {
+    /// By the database's clock, as all waiting for the provider is measured.
+    pub now: Timestamp,
+    pub rng: &'a mut Rng,
+    pub faults: &'a Faults,
+    pub tally: &'a mut Tally,
+}
+
+impl Chance<'_> {
+    /// Whether a fault of this rate happens; if so, it is counted.
+    pub fn strikes(&mut self, per_million: u32, fault: &'static str) -> bool {
+        let strikes = self.rng.chance(per_million);
+        if strikes {
+            self.tally.count(fault);
+        }
+        strikes
+    }
+}
+
+pub struct Answered {
+    pub answering: Answering,
+    /// Notices to the part's control topic, each after a while.
+    pub notices: Vec<(i64, BookRecord)>,
 }
 
 pub struct Answering {
     pub after_ms: i64,
     /// `None`: the answer is lost, and the caller's time limit runs out.
     pub outcome: Option<Performed>,
-    /// Notices to the part's control topic, each after a while.
-    pub notices: Vec<(i64, BookRecord)>,
 }
 
-impl Answering {
+impl Answered {
     pub fn now(outcome: Performed) -> Self {
-        Self { after_ms: 1, outcome: Some(outcome), notices: Vec::new() }
+        Self { answering: Answering { after_ms: 1, outcome: Some(outcome) }, notices: Vec::new() }
     }
 }

@@ -17,14 +17,16 @@ use uuid::Uuid;
 
 use crate::auditor::Paid;
 use crate::book::BookRecord;
-use crate::faults::{Faults, Tally};
-use crate::outside::{Answering, Outside};
-use crate::rng::Rng;
+use crate::outside::{Answered, Answering, Chance, Outside};
 
 /// The token of a card that is declined.
 pub(crate) const DECLINED_CARD: &str = "pm_card_chargeDeclined";
-/// How long a call takes whose answer never comes: the adapter's time limit, in ms.
-const TIMEOUT_MS: i64 = 20_000;
+/// The longest that an answer takes that does come, in ms: just below the adapter's time limit.
+const SLOWEST_MS: i64 = 19_999;
+/// How long after it was done something is not found by a lookup, at most, in ms.
+const UNSEEN_MS: i64 = 10_000;
+/// How much longer the provider keeps a key than the adapter declares, in ms: a request may be on its way for a while.
+pub(crate) const KEY_SLACK_MS: i64 = 60_000;
 
 /// Stands in for the adapters of the leaves: in a simulation the world answers, not they.
 #[derive(Clone, Copy)]
@@ -45,6 +47,8 @@ struct Charge {
     reference: String,
     stage: Stage,
     refunds: BTreeMap<Uuid, i64>,
+    /// Lookups don't find it before.
+    seen_from: Timestamp,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,53 +60,43 @@ enum Stage {
 }
 
 /// The provider with its own books, which are the judge of ours.
-#[derive(Default)]
 pub struct Provider {
     charges: BTreeMap<PaymentId, Vec<Charge>>,
-    /// What was answered under each key.
-    answers: HashMap<String, ProviderAnswer>,
+    /// What was answered under each key, and when.
+    answers: HashMap<String, (ProviderAnswer, Timestamp)>,
+    key_lifetime_ms: i64,
     references: u64,
 }
 
 impl Outside for Provider {
-    fn perform(
-        &mut self,
-        part: &str,
-        performance: &Performance,
-        now: Timestamp,
-        rng: &mut Rng,
-        faults: &Faults,
-        tally: &mut Tally,
-    ) -> Answering {
+    fn perform(&mut self, part: &str, performance: &Performance, chance: &mut Chance<'_>) -> Answered {
         if part != "payments" {
             return sent(performance);
         }
         let Ok(request) = serde_json::from_slice::<ProviderRequest>(&performance.request) else {
-            return Answering::now(Performed::Refused { code: "unreadable".to_owned() });
+            return Answered::now(Performed::Refused { code: "unreadable".to_owned() });
         };
-        if rng.chance(faults.provider_refused) {
-            tally.count("provider refused");
-            return Answering::now(Performed::Refused { code: "rate-limited".to_owned() });
+        if chance.strikes(chance.faults.provider_refused, "provider refused") {
+            return Answered::now(Performed::Refused { code: "rate-limited".to_owned() });
         }
         let answer = match performance.mode {
-            Mode::Call => Some(self.call(&request, &performance.idempotency_key, rng, faults, tally)),
-            Mode::LookUp => self.look_up(&request),
+            Mode::Call => Some(self.call(&request, &performance.idempotency_key, chance)),
+            Mode::LookUp => self.look_up(&request, chance),
         };
-        let notices = self.notices(&request, performance.mode, now, rng, faults, tally);
+        let notices = self.notices(&request, performance.mode, chance);
         let told = answer.map_or(Performed::NotFound, |answer| Performed::Answered(json_of(&answer)));
-        let mut answering = Answering { after_ms: rng.between(5, 60), outcome: Some(told), notices };
-        if rng.chance(faults.provider_answer_lost) {
-            tally.count("answer lost");
-            answering.after_ms = TIMEOUT_MS;
+        let mut answering = Answering { after_ms: chance.rng.between(5, 60), outcome: Some(told) };
+        if chance.strikes(chance.faults.provider_answer_lost, "answer lost") {
             answering.outcome = None;
-        } else if rng.chance(faults.provider_failed) {
-            tally.count("provider failed after acting");
+            if !notices.is_empty() {
+                chance.tally.count("notice instead of the answer");
+            }
+        } else if chance.strikes(chance.faults.provider_failed, "provider failed after acting") {
             answering.outcome = Some(Performed::Unknown { code: "provider-500".to_owned() });
-        } else if rng.chance(faults.provider_slow) {
-            tally.count("provider slow");
-            answering.after_ms = rng.between(1_000, TIMEOUT_MS - 1);
+        } else if chance.strikes(chance.faults.provider_slow, "provider slow") {
+            answering.after_ms = chance.rng.between(1_000, SLOWEST_MS);
         }
-        answering
+        Answered { answering, notices }
     }
 
     /// What was really charged, per payment.
@@ -115,6 +109,7 @@ impl Outside for Provider {
                     paid.fee += fee;
                 }
                 paid.refunded += charge.refunds.values().sum::<i64>();
+                paid.holds += u32::from(charge.stage == Stage::Authorized);
             }
             paid
         };
@@ -123,32 +118,31 @@ impl Outside for Provider {
 }
 
 impl Provider {
-    fn call(
-        &mut self,
-        request: &ProviderRequest,
-        key: &str,
-        rng: &mut Rng,
-        faults: &Faults,
-        tally: &mut Tally,
-    ) -> ProviderAnswer {
-        if rng.chance(faults.provider_forgets_key) {
-            tally.count("key forgotten");
-        } else if let Some(answer) = self.answers.get(key) {
-            return answer.clone();
+    /// `key_lifetime_ms`: as its adapter declares it; after that, and some slack, a key is forgotten.
+    pub(crate) fn new(key_lifetime_ms: i64) -> Self {
+        Self { charges: BTreeMap::new(), answers: HashMap::new(), key_lifetime_ms, references: 0 }
+    }
+
+    fn call(&mut self, request: &ProviderRequest, key: &str, chance: &mut Chance<'_>) -> ProviderAnswer {
+        if let Some((answer, at)) = self.answers.get(key) {
+            if chance.now.ms_since(*at) < self.key_lifetime_ms + KEY_SLACK_MS {
+                return answer.clone();
+            }
+            chance.tally.count("key forgotten");
         }
-        let answer = self.act(request);
-        self.answers.insert(key.to_owned(), answer.clone());
+        let answer = self.act(request, chance.now.plus_ms(chance.rng.between(0, UNSEEN_MS)));
+        self.answers.insert(key.to_owned(), (answer.clone(), chance.now));
         answer
     }
 
-    fn act(&mut self, request: &ProviderRequest) -> ProviderAnswer {
+    fn act(&mut self, request: &ProviderRequest, seen_from: Timestamp) -> ProviderAnswer {
         match request {
             ProviderRequest::Authorize(ask) => {
                 self.references += 1;
                 let reference = format!("pi_{}", self.references);
                 let declined = ask.payment_token == DECLINED_CARD;
                 let stage = if declined { Stage::Declined } else { Stage::Authorized };
-                let charge = Charge { reference: reference.clone(), stage, refunds: BTreeMap::new() };
+                let charge = Charge { reference: reference.clone(), stage, refunds: BTreeMap::new(), seen_from };
                 self.charges.entry(ask.payment_id).or_default().push(charge);
                 if declined {
                     ProviderAnswer::Declined { code: "card-declined".to_owned(), reference: Some(reference) }
@@ -160,6 +154,7 @@ impl Provider {
                 let fee = fee_of(of.amount);
                 match self.charge(of) {
                     Some(charge) if charge.stage == Stage::Authorized => {
+                        charge.seen_from = seen_from;
                         charge.stage = Stage::Captured { amount: of.amount.amount_minor, fee };
                         ProviderAnswer::Captured { amount: of.amount, fee: Money::new(fee, of.amount.currency) }
                     }
@@ -168,6 +163,7 @@ impl Provider {
             }
             ProviderRequest::Void(of) => match self.charge(of) {
                 Some(charge) if charge.stage == Stage::Authorized => {
+                    charge.seen_from = seen_from;
                     charge.stage = Stage::Voided;
                     ProviderAnswer::Voided
                 }
@@ -177,6 +173,7 @@ impl Provider {
                 let amount = of.amount.amount_minor;
                 match self.charge(of) {
                     Some(charge) if charge.is_refundable(amount) => {
+                        charge.seen_from = seen_from;
                         charge.refunds.insert(refund_id.uuid(), amount);
                         ProviderAnswer::Refunded
                     }
@@ -190,12 +187,16 @@ impl Provider {
         self.charges.get_mut(&of.payment_id)?.iter_mut().find(|charge| charge.reference == of.reference)
     }
 
-    fn look_up(&self, request: &ProviderRequest) -> Option<ProviderAnswer> {
-        let find =
-            |of: &OfPayment| self.charges.get(&of.payment_id)?.iter().find(|charge| charge.reference == of.reference);
+    fn look_up(&self, request: &ProviderRequest, chance: &mut Chance<'_>) -> Option<ProviderAnswer> {
+        let now = chance.now;
+        let find = |of: &OfPayment| {
+            let of_payment = self.charges.get(&of.payment_id)?;
+            of_payment.iter().find(|charge| charge.reference == of.reference && charge.seen_from <= now)
+        };
+        chance.tally.count("looked up");
         match request {
             ProviderRequest::Authorize(ask) => {
-                let charge = self.charges.get(&ask.payment_id)?.first()?;
+                let charge = self.charges.get(&ask.payment_id)?.first().filter(|charge| charge.seen_from <= now)?;
                 let reference = charge.reference.clone();
                 Some(match charge.stage {
                     Stage::Declined => {
@@ -218,33 +219,24 @@ impl Provider {
     }
 
     /// What the provider tells by itself, to the payment's control topic.
-    fn notices(
-        &self,
-        request: &ProviderRequest,
-        mode: Mode,
-        now: Timestamp,
-        rng: &mut Rng,
-        faults: &Faults,
-        tally: &mut Tally,
-    ) -> Vec<(i64, BookRecord)> {
+    fn notices(&self, request: &ProviderRequest, mode: Mode, chance: &mut Chance<'_>) -> Vec<(i64, BookRecord)> {
         let payment_id = payment_of(request);
         let latest = self.charges.get(&payment_id).and_then(|charges| charges.last());
         let Some((kind, object)) = latest.filter(|_| mode == Mode::Call).and_then(|charge| notice_of(request, charge))
         else {
             return Vec::new();
         };
-        let early = rng.chance(faults.notice_early);
-        let after_ms = if early { 0 } else { rng.between(10, 5_000) };
-        let notice_id = format!("evt_{}", rng.next());
-        let body = json_of(&json!({"id": notice_id, "type": kind, "data": {"object": object}}));
-        let record = notice_record(payment_id, notice_id, body, now, rng.uuid());
-        let mut notices = vec![(after_ms, record.clone())];
-        if early {
-            tally.count("notice early");
+        if chance.strikes(chance.faults.notice_lost, "notice lost") {
+            return Vec::new();
         }
-        if rng.chance(faults.notice_twice) {
-            tally.count("notice twice");
-            notices.push((after_ms + rng.between(0, 60_000), record));
+        let early = chance.strikes(chance.faults.notice_early, "notice early");
+        let after_ms = if early { 0 } else { chance.rng.between(10, 5_000) };
+        let notice_id = format!("evt_{}", chance.rng.next());
+        let body = json_of(&json!({"id": notice_id, "type": kind, "data": {"object": object}}));
+        let record = notice_record(payment_id, notice_id, body, chance.now, chance.rng.uuid());
+        let mut notices = vec![(after_ms, record.clone())];
+        if chance.strikes(chance.faults.notice_twice, "notice twice") {
+            notices.push((after_ms + chance.rng.between(0, 60_000), record));
         }
         notices
     }
@@ -310,9 +302,9 @@ fn failed(code: &str) -> ProviderAnswer {
 }
 
 /// Every mail goes out.
-fn sent(performance: &Performance) -> Answering {
+fn sent(performance: &Performance) -> Answered {
     let message_id = format!("<{}@daybook>", performance.intent_id);
-    Answering::now(Performed::Answered(json_of(&Sending::Sent { message_id })))
+    Answered::now(Performed::Answered(json_of(&Sending::Sent { message_id })))
 }
 
 fn json_of(value: &impl Serialize) -> Vec<u8> {

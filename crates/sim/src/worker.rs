@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daybook_engine::{Engine, Event, Leaf, Limits, PARTITIONS, Stream};
+use daybook_engine::{Engine, Event, Leaf, Limits, Mutation, PARTITIONS, Stream};
 use daybook_events::{StaticSchemas, Timestamp};
 use hashbrown::HashMap;
 
@@ -37,8 +37,11 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    fn new(leaf: &Arc<dyn Leaf>, limits: &Limits) -> Self {
-        let engine = Engine::new(Arc::clone(leaf), Arc::new(StaticSchemas), limits.clone());
+    fn new(leaf: &Arc<dyn Leaf>, limits: &Limits, left_out: Option<Mutation>) -> Self {
+        let mut engine = Engine::new(Arc::clone(leaf), Arc::new(StaticSchemas), limits.clone());
+        if let Some(rule) = left_out {
+            engine = engine.without(rule);
+        }
         Self { engine, reading: [None; PARTITIONS as usize], tick_at: None }
     }
 }
@@ -60,16 +63,19 @@ pub(crate) struct Worker {
     pub(crate) mailbox: Vec<(usize, Event)>,
     /// When the last message to an output partition arrives: the next one arrives after it.
     pub(crate) last_append: HashMap<(Arc<str>, u16), Timestamp>,
+    /// Commits that it has sent and that have not reached the database.
+    pub(crate) commits_under_way: usize,
 }
 
 impl Worker {
-    pub(crate) fn new(leaves: &[Arc<dyn Leaf>], limits: &Limits) -> Self {
+    pub(crate) fn new(leaves: &[Arc<dyn Leaf>], limits: &Limits, left_out: Option<Mutation>) -> Self {
         Self {
             epoch: 0,
             life: Life::Running,
-            hosted: leaves.iter().map(|leaf| Hosted::new(leaf, limits)).collect(),
+            hosted: leaves.iter().map(|leaf| Hosted::new(leaf, limits, left_out)).collect(),
             mailbox: Vec::new(),
             last_append: HashMap::new(),
+            commits_under_way: 0,
         }
     }
 
@@ -79,10 +85,11 @@ impl Worker {
         self.hosted.clear();
         self.mailbox.clear();
         self.last_append.clear();
+        self.commits_under_way = 0;
     }
 
-    pub(crate) fn start(&mut self, leaves: &[Arc<dyn Leaf>], limits: &Limits) {
+    pub(crate) fn start(&mut self, leaves: &[Arc<dyn Leaf>], limits: &Limits, left_out: Option<Mutation>) {
         self.life = Life::Running;
-        self.hosted = leaves.iter().map(|leaf| Hosted::new(leaf, limits)).collect();
+        self.hosted = leaves.iter().map(|leaf| Hosted::new(leaf, limits, left_out)).collect();
     }
 }

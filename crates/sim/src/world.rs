@@ -3,23 +3,27 @@
 mod group;
 mod outer;
 mod queue;
+mod reading;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use daybook_engine::{
-    Action, Alarm, Commit, CommitError, Event, Leaf, Limits, Load, LoadError, Outgoing, PARTITIONS, Performance,
-    Performed, Stream,
+    Action, Alarm, Commit, CommitError, Event, Leaf, Limits, Load, LoadError, Mode, Outgoing, PARTITIONS,
+    PartitionCommit, Performance, Performed, Stream, unpack,
 };
-use daybook_events::Timestamp;
+use daybook_events::{Header, Timestamp};
+use hashbrown::HashMap;
 
 use crate::auditor::Auditor;
 use crate::book::{Book, BookRecord};
 use crate::database::Tables;
 use crate::faults::{Faults, Tally};
-use crate::outside::{Answering, Outside};
+use crate::outside::{Answered, Answering, Chance, Outside};
 use crate::rng::Rng;
+use crate::run::Settings;
+use crate::teeth::LeftOut;
 use crate::worker::{Life, Reading, Worker, index};
 
 use queue::{Fate, Scheduled};
@@ -94,6 +98,19 @@ enum Happening {
         token: u64,
         performance: Performance,
     },
+    /// A request reaches the outside world long after its sender has given up waiting.
+    PerformLate {
+        part: usize,
+        performance: Performance,
+        /// By the database's clock.
+        sent_at: Timestamp,
+    },
+    /// A message that is in the log already arrives there again.
+    AppendAgain {
+        topic: Arc<str>,
+        partition: u16,
+        record: BookRecord,
+    },
     /// A record from outside: a command, a notice, an operator, garbage.
     Publish {
         topic: String,
@@ -151,11 +168,14 @@ pub struct World {
     pub faults: Faults,
     pub tally: Tally,
     limits: Limits,
+    left_out: Option<LeftOut>,
     leaves: Vec<Arc<dyn Leaf>>,
     pub tables: Vec<Tables>,
     pub book: Book,
     workers: Vec<Worker>,
     seats: Vec<[Seat; PARTITIONS as usize]>,
+    /// Partitions that nobody reads before this time.
+    gone_until: HashMap<(usize, u16), Timestamp>,
     /// Which parts read a topic, and as which stream.
     readers: BTreeMap<String, Vec<(usize, Stream)>>,
     queue: BinaryHeap<Reverse<Scheduled>>,
@@ -169,15 +189,10 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(
-        seed: u64,
-        leaves: Vec<Arc<dyn Leaf>>,
-        workers: usize,
-        faults: Faults,
-        limits: Limits,
-        outside: Box<dyn Outside>,
-        auditor: Auditor,
-    ) -> Self {
+    pub fn new(settings: &Settings, leaves: Vec<Arc<dyn Leaf>>, limits: Limits, outside: Box<dyn Outside>) -> Self {
+        let left_out = settings.left_out;
+        let of_engine = left_out.and_then(LeftOut::of_engine);
+        let lapse = left_out.and_then(LeftOut::of_database);
         let mut readers: BTreeMap<String, Vec<(usize, Stream)>> = BTreeMap::new();
         for (part, leaf) in leaves.iter().enumerate() {
             let spec = leaf.spec();
@@ -187,23 +202,25 @@ impl World {
         let mut world = Self {
             now: Timestamp::from_millis(1_800_000_000_000),
             clock_offset_ms: 0,
-            rng: Rng::new(seed),
-            faults,
+            rng: Rng::new(settings.seed),
+            faults: settings.faults.clone(),
             tally: Tally::default(),
-            tables: leaves.iter().map(|_| Tables::new()).collect(),
+            tables: leaves.iter().map(|_| Tables::new(lapse)).collect(),
             book: Book::default(),
-            workers: (0..workers).map(|_| Worker::new(&leaves, &limits)).collect(),
+            workers: (0..settings.workers).map(|_| Worker::new(&leaves, &limits, of_engine)).collect(),
             seats: vec![[Seat::default(); PARTITIONS as usize]; leaves.len()],
+            gone_until: HashMap::new(),
             limits,
+            left_out,
             leaves,
             readers,
             queue: BinaryHeap::new(),
             scheduled: 0,
             moves: 0,
             outside,
-            auditor,
+            auditor: Auditor::default(),
             steps: 0,
-            trace: None,
+            trace: settings.trace.then(Vec::new),
         };
         world.assign_all();
         world
@@ -289,6 +306,8 @@ impl World {
             Happening::Perform { worker, epoch, part, token, performance } => {
                 self.perform(worker, epoch, part, token, performance);
             }
+            Happening::PerformLate { part, performance, sent_at } => self.perform_late(part, &performance, sent_at),
+            Happening::AppendAgain { topic, partition, record } => self.put(&topic, partition, record),
             Happening::Publish { topic, record } => self.publish(&topic, record),
             Happening::Reassign { part, partition } => self.reassign(part, partition),
             Happening::RevokeTimeout { part, partition, move_number } => {
@@ -303,7 +322,8 @@ impl World {
             }
             Happening::Restart { worker } => {
                 if self.workers[worker].life == Life::Dead {
-                    self.workers[worker].start(&self.leaves, &self.limits);
+                    let left_out = self.left_out.and_then(LeftOut::of_engine);
+                    self.workers[worker].start(&self.leaves, &self.limits, left_out);
                     self.adopt_orphans();
                 }
             }
@@ -380,9 +400,7 @@ impl World {
                 self.schedule(after_ms, Happening::Load { worker, epoch, part, ticket, load });
             }
             Action::Commit { ticket, commit } => {
-                let fate = self.fate();
-                let after_ms = self.rng.between(0, 5);
-                self.schedule(after_ms, Happening::Commit { worker, epoch, part, ticket, commit, fate });
+                self.send_commit(worker, epoch, part, ticket, commit);
             }
             Action::Publish { partition, attempt, messages } => {
                 for message in messages {
@@ -414,69 +432,12 @@ impl World {
             Alarm::Fenced { .. } => self.tally.count("writer fenced"),
             _ => {}
         }
-        self.auditor.alarm(name, alarm);
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let line = line();
             trace.push(format!("{} {line}", self.now.millis() - 1_800_000_000_000));
-        }
-    }
-
-    fn set_paused(&mut self, worker: usize, part: usize, partition: u16, stream: Stream, paused: bool) {
-        if let Some(reading) = &mut self.workers[worker].hosted[part].reading[usize::from(partition)] {
-            reading.paused[index(stream)] = paused;
-        }
-        self.plan_fetch(worker, part, partition, stream);
-    }
-
-    fn topic(&self, part: usize, stream: Stream) -> &str {
-        let spec = self.leaves[part].spec();
-        match stream {
-            Stream::Data => spec.input,
-            Stream::Control => &spec.control,
-        }
-    }
-
-    /// A fetch is sent when there is something to read and none is under way.
-    fn plan_fetch(&mut self, worker: usize, part: usize, partition: u16, stream: Stream) {
-        let end = self.book.end(self.topic(part, stream), partition);
-        let of_worker = &mut self.workers[worker];
-        let epoch = of_worker.epoch;
-        let Some(hosted) = of_worker.hosted.get_mut(part) else { return };
-        let Some(reading) = &mut hosted.reading[usize::from(partition)] else { return };
-        let at = index(stream);
-        if reading.fetching[at] || reading.paused[at] || reading.next[at] >= end {
-            return;
-        }
-        reading.fetching[at] = true;
-        let after_ms = self.rng.between(0, 4);
-        self.schedule(after_ms, Happening::Fetch { worker, epoch, part, partition, stream });
-    }
-
-    fn fetch(&mut self, worker: usize, epoch: u64, part: usize, partition: u16, stream: Stream) {
-        if !self.is_alive(worker, epoch) {
-            return;
-        }
-        let at = index(stream);
-        let Some(reading) = self.workers[worker].hosted[part].reading[usize::from(partition)] else { return };
-        let mut from = reading.next[at];
-        if self.rng.chance(self.faults.fetch_repeated) {
-            self.tally.count("fetched again");
-            from = from.saturating_sub(self.rng.between(1, 5)).max(0);
-        }
-        let limit = usize::try_from(self.rng.between(1, RECORDS_PER_FETCH as i64)).unwrap_or(1);
-        let records = self.book.read(self.topic(part, stream), stream, partition, from, limit);
-        let next = from + i64::try_from(records.len()).unwrap_or(0);
-        if let Some(reading) = &mut self.workers[worker].hosted[part].reading[usize::from(partition)] {
-            reading.next[at] = next.max(reading.next[at]);
-            reading.fetching[at] = false;
-        }
-        let event = Event::Fetched { partition, token: reading.token, records };
-        self.tell(worker, epoch, part, event);
-        if self.is_alive(worker, epoch) {
-            self.plan_fetch(worker, part, partition, stream);
         }
     }
 }

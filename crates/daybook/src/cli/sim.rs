@@ -1,123 +1,154 @@
 //! `daybook sim`
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread;
-
 use anyhow::Result;
-use daybook_sim::{Faults, Outcome as SeedOutcome, Settings, Tally, run};
+use daybook_sim::{Faults, Outcome as SeedOutcome, Settings, TROUBLE_AFTER_MS, Tally, run_many, shrink};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::Outcome;
 use crate::output::{self, counted};
 
+/// Steps of a shrunk run that are printed: its last ones, which lead to the violation.
+const STEPS_SHOWN: usize = 60;
+
 /// The engine and the leaves run on a simulated log, database, clock and outside world, all driven by a seed, with crashes,
-/// rebalances, duplicate and failed deliveries and commits whose fate nobody knows. A seed replays exactly.
+/// rebalances, duplicate and failed deliveries and commits whose fate nobody knows. A seed replays exactly, and one that
+/// fails is made small.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// How many seeds to run.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// How many flows each seed runs.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 200)]
     flows: usize,
-    /// The first seed; with it alone, only that one is run.
-    #[arg(long)]
-    seed: Option<u64>,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
     /// Simulated worker processes.
     #[arg(long, default_value_t = 3)]
     workers: usize,
-    /// Print every step; for one seed.
+    /// How long the faults go on after the last flow has begun, in simulated ms.
+    #[arg(long, default_value_t = TROUBLE_AFTER_MS)]
+    trouble_ms: i64,
+    /// Only these kinds of faults, at their usual rates.
+    #[arg(long, value_delimiter = ',')]
+    faults: Option<Vec<String>>,
+    /// Print every step of the first seed, and run no other.
     #[arg(long)]
     trace: bool,
+    /// Leave a failing seed as it is.
+    #[arg(long)]
+    no_shrink: bool,
     #[arg(long)]
     json: bool,
 }
 
 impl Arguments {
-    fn settings(&self, seed: u64) -> Settings {
-        Settings { seed, flows: self.flows, workers: self.workers, faults: Faults::usual(), trace: self.trace }
+    fn settings(&self) -> Result<Settings> {
+        Ok(Settings {
+            workers: self.workers,
+            faults: self.faults.as_ref().map_or_else(|| Ok(Faults::usual()), |names| Faults::only(names))?,
+            trouble_ms: self.trouble_ms,
+            trace: self.trace,
+            ..Settings::usual(self.seed, self.flows)
+        })
     }
+}
 
-    fn replay(&self, seed: u64) -> String {
-        format!("daybook sim --seed {seed} --seeds 1 --flows {} --workers {}", self.flows, self.workers)
-    }
+/// What was found in all seeds.
+#[derive(Default)]
+struct Report {
+    seeds: usize,
+    steps: u64,
+    tally: Tally,
+    /// Without their traces.
+    failing: Vec<SeedOutcome>,
 }
 
 pub(crate) fn carry_out(arguments: &Arguments) -> Result<Outcome> {
-    let first = arguments.seed.unwrap_or(1);
-    let outcomes = run_all(arguments, first);
-    let violated: Vec<&SeedOutcome> = outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).collect();
-    let mut tally = Tally::default();
-    outcomes.iter().for_each(|outcome| tally.add(&outcome.tally));
-    if arguments.trace {
-        outcomes.iter().flat_map(|outcome| &outcome.trace).try_for_each(|step| output::line(step))?;
-    }
-    if arguments.json {
-        output::json(&as_object(arguments, &outcomes, &tally))?;
-    } else {
-        for outcome in &violated {
-            for violation in &outcome.violations {
-                output::line(&format!("seed {}: {}: {}", outcome.seed, violation.rule, violation.detail))?;
-            }
-            output::line(&format!("  replay it with: {} --trace", arguments.replay(outcome.seed)))?;
+    let settings = arguments.settings()?;
+    let count = if arguments.trace { 1 } else { arguments.seeds };
+    let bar = ProgressBar::new(count).with_style(style());
+    let mut report = Report::default();
+    let mut told = Ok(());
+    run_many(&settings, arguments.seed..arguments.seed.saturating_add(count), |mut outcome| {
+        bar.inc(1);
+        told = outcome.trace.iter().try_for_each(|step| output::line(step));
+        report.seeds += 1;
+        report.steps += outcome.steps;
+        report.tally.add(&outcome.tally);
+        outcome.trace.clear();
+        if !outcome.violations.is_empty() {
+            report.failing.push(outcome);
         }
-        output::line(&summary(arguments, outcomes.len(), &tally, violated.len()))?;
+        told.is_ok()
+    });
+    bar.finish_and_clear();
+    told?;
+    if arguments.json {
+        output::json(&as_object(&settings, &report))?;
+    } else {
+        tell(arguments, &settings, &report)?;
     }
-    Ok(Outcome::good_if(violated.is_empty()))
+    Ok(Outcome::good_if(report.failing.is_empty()))
 }
 
-fn summary(arguments: &Arguments, seeds: usize, tally: &Tally, violated: usize) -> String {
-    let flows = counted(seeds * arguments.flows, "flow");
-    let faults = if tally.total() == 0 { "none".to_owned() } else { tally.to_string() };
-    format!("{}, {flows}; faults: {faults}; {}", counted(seeds, "seed"), counted(violated, "violation"))
+fn tell(arguments: &Arguments, settings: &Settings, report: &Report) -> Result<()> {
+    for outcome in &report.failing {
+        for violation in &outcome.violations {
+            output::line(&format!("seed {}: {}: {}", outcome.seed, violation.rule, violation.detail))?;
+        }
+        output::line(&format!("  replay it with: {}", of_seed(settings, outcome).replay()))?;
+    }
+    if let Some(first) = report.failing.first().filter(|_| !arguments.no_shrink && !arguments.trace) {
+        tell_smallest(&of_seed(settings, first), first)?;
+    }
+    let flows = counted(report.seeds * settings.flows, "flow");
+    let faults = if report.tally.total() == 0 { "none".to_owned() } else { report.tally.to_string() };
+    let (seeds, violations) = (counted(report.seeds, "seed"), counted(report.failing.len(), "violation"));
+    output::line(&format!("{seeds}, {flows}, {} steps; faults: {faults}; {violations}", report.steps))
 }
 
-fn as_object(arguments: &Arguments, outcomes: &[SeedOutcome], tally: &Tally) -> serde_json::Value {
-    let violations = outcomes.iter().flat_map(|outcome| {
+fn of_seed(settings: &Settings, outcome: &SeedOutcome) -> Settings {
+    Settings { seed: outcome.seed, ..settings.clone() }
+}
+
+/// A short run that breaks the same rule, and how it comes to that.
+fn tell_smallest(failing: &Settings, outcome: &SeedOutcome) -> Result<()> {
+    let Some(violation) = outcome.violations.first() else { return Ok(()) };
+    let (smallest, outcome) = shrink(failing, violation);
+    let hidden = outcome.trace.len().saturating_sub(STEPS_SHOWN);
+    output::line(&format!(
+        "  the same with {}, its last steps of {}:",
+        counted(smallest.flows, "flow"),
+        outcome.trace.len()
+    ))?;
+    outcome.trace[hidden..].iter().try_for_each(|step| output::line(&format!("    {step}")))?;
+    for violation in &outcome.violations {
+        output::line(&format!("    {}: {}", violation.rule, violation.detail))?;
+    }
+    output::line(&format!("  replay it with: {}", smallest.replay()))
+}
+
+fn as_object(settings: &Settings, report: &Report) -> serde_json::Value {
+    let violations = report.failing.iter().flat_map(|outcome| {
         outcome.violations.iter().map(|violation| {
             json!({
                 "seed": outcome.seed,
                 "rule": violation.rule,
                 "detail": violation.detail,
-                "replay": arguments.replay(outcome.seed),
+                "replay": of_seed(settings, outcome).replay(),
             })
         })
     });
     json!({
-        "seeds": outcomes.len(),
-        "flows": outcomes.len() * arguments.flows,
-        "faults": tally.iter().collect::<std::collections::BTreeMap<_, _>>(),
+        "seeds": report.seeds,
+        "flows": report.seeds * settings.flows,
+        "steps": report.steps,
+        "faults": report.tally.iter().collect::<std::collections::BTreeMap<_, _>>(),
         "violations": violations.collect::<Vec<_>>(),
     })
-}
-
-/// Runs the seeds, as many at once as there are cores; answers in the order of the seeds.
-fn run_all(arguments: &Arguments, first: u64) -> Vec<SeedOutcome> {
-    let count = if arguments.trace { 1 } else { arguments.seeds };
-    let bar = ProgressBar::new(count).with_style(style());
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicU64::new(0);
-    let (sender, results) = mpsc::channel();
-    let mut outcomes: Vec<SeedOutcome> = thread::scope(|scope| {
-        for _ in 0..cores {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let place = next.fetch_add(1, Ordering::Relaxed);
-                    if place >= count || sender.send(run(&arguments.settings(first.wrapping_add(place)))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        results.iter().inspect(|_| bar.inc(1)).collect()
-    });
-    bar.finish_and_clear();
-    outcomes.sort_by_key(|outcome| outcome.seed.wrapping_sub(first));
-    outcomes
 }
 
 fn style() -> ProgressStyle {

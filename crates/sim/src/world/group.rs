@@ -1,6 +1,11 @@
 //! Who reads what, and the misfortunes of processes.
 
+use std::ops::Range;
+
 use super::*;
+
+const MINUTE_MS: i64 = 60 * 1_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 impl World {
     pub(super) fn running(&self) -> Vec<usize> {
@@ -10,6 +15,10 @@ impl World {
     pub(super) fn reassign(&mut self, part: usize, partition: u16) {
         let seat = self.seats[part][usize::from(partition)];
         if seat.owner.is_some() || seat.moving.is_some() {
+            return;
+        }
+        if let Some(until) = self.gone_until.get(&(part, partition)).filter(|until| **until > self.now) {
+            self.schedule_at(*until, Happening::Reassign { part, partition });
             return;
         }
         let running = self.running();
@@ -48,6 +57,36 @@ impl World {
         self.schedule(REVOKE_TIMEOUT_MS, Happening::RevokeTimeout { part, partition, move_number });
     }
 
+    /// Nobody reads the partition, or none of its part, for a long while: an outage, or a deployment at zero.
+    pub(super) fn consumer_gone(&mut self) {
+        let part = usize::try_from(self.rng.below(self.leaves.len() as u64)).unwrap_or(0);
+        let one = u16::try_from(self.rng.below(u64::from(PARTITIONS))).unwrap_or(0);
+        if self.rng.chance(250_000) {
+            self.leave(part, 0..PARTITIONS);
+        } else {
+            self.leave(part, one..one + 1);
+        }
+    }
+
+    pub(super) fn leave(&mut self, part: usize, partitions: Range<u16>) {
+        let (shortest, longest) = match self.rng.below(3) {
+            0 => (20 * MINUTE_MS, 60 * MINUTE_MS),
+            1 => (2 * HOUR_MS, 6 * HOUR_MS),
+            _ => (24 * HOUR_MS, 30 * HOUR_MS),
+        };
+        let until = self.now.plus_ms(self.rng.between(shortest, longest));
+        self.tally.count("consumer gone");
+        for partition in partitions {
+            self.note(|| format!("part {part} partition {partition}: nobody reads it for a long while"));
+            self.gone_until.insert((part, partition), until);
+            let seat = self.seats[part][usize::from(partition)];
+            if let Some((owner, epoch)) = seat.owner {
+                self.later(owner, epoch, part, Event::Lost { partition });
+            }
+            self.finish_move(part, partition, None);
+        }
+    }
+
     pub(super) fn released(&mut self, worker: usize, part: usize, partition: u16) {
         let seat = self.seats[part][usize::from(partition)];
         let epoch = self.workers[worker].epoch;
@@ -72,7 +111,8 @@ impl World {
 
     pub(super) fn finish_move(&mut self, part: usize, partition: u16, to: Option<usize>) {
         self.seats[part][usize::from(partition)] = Seat::default();
-        match to.filter(|worker| self.workers[*worker].life == Life::Running) {
+        let is_gone = self.gone_until.get(&(part, partition)).is_some_and(|until| *until > self.now);
+        match to.filter(|worker| self.workers[*worker].life == Life::Running && !is_gone) {
             Some(worker) => self.give(worker, part, partition),
             None => self.schedule(1, Happening::Reassign { part, partition }),
         }
@@ -88,6 +128,9 @@ impl World {
         }
         if self.rng.chance(self.faults.worker_stop) {
             self.stop();
+        }
+        if self.rng.chance(self.faults.consumer_gone) {
+            self.consumer_gone();
         }
         if self.rng.chance(self.faults.clock_jump) {
             self.tally.count("clock jump");
@@ -113,7 +156,8 @@ impl World {
 
     pub(super) fn stop(&mut self) {
         let Some(worker) = self.victim() else { return };
-        self.tally.count("stopped");
+        let inside = self.workers[worker].commits_under_way > 0;
+        self.tally.count(if inside { "stopped in a commit" } else { "stopped" });
         self.note(|| format!("worker {worker} stops"));
         let epoch = self.workers[worker].epoch;
         self.workers[worker].life = Life::Stopped;

@@ -2,17 +2,46 @@
 
 use super::*;
 
+/// How long a commit may be on its way after its sender has given up, in ms.
+const COMMIT_LATE_MS: i64 = 10_000;
+/// How long after it was sent a request may still be acted upon, in ms: after that the provider drops it.
+const REQUEST_LATE_MS: i64 = 40_000;
+/// The adapters' time limit, in ms.
+const TIMEOUT_MS: i64 = 20_000;
+/// How late a second copy of a message may reach the log, in ms.
+const DUPLICATE_LATE_MS: i64 = 5_000;
+
 impl World {
-    pub(super) fn fate(&mut self) -> Fate {
+    fn fate(&mut self, part: usize, commit: &Commit) -> Fate {
         if self.rng.chance(self.faults.commit_refused) {
             self.tally.count("commit refused");
             return Fate::Refused;
         }
-        if self.rng.chance(self.faults.commit_unknown) {
-            self.tally.count("commit unknown");
-            return if self.rng.chance(500_000) { Fate::UnknownDone } else { Fate::UnknownLost };
+        if !self.rng.chance(self.faults.commit_unknown) {
+            return Fate::Well;
         }
-        Fate::Well
+        let (fate, name) = match self.rng.below(3) {
+            0 => (Fate::UnknownDone, "commit unknown, done"),
+            1 => (Fate::UnknownLost, "commit unknown, not done"),
+            _ => (Fate::UnknownLate, "commit unknown, late"),
+        };
+        self.tally.count(name);
+        if self.tables[part].takes_no_records(commit) {
+            self.tally.count("commit unknown, of no records");
+        }
+        fate
+    }
+
+    pub(super) fn send_commit(&mut self, worker: usize, epoch: u64, part: usize, ticket: u64, commit: Box<Commit>) {
+        let fate = self.fate(part, &commit);
+        let mut after_ms = self.rng.between(0, 5);
+        if fate == Fate::UnknownLate {
+            self.later(worker, epoch, part, Event::Committed { ticket, result: Err(CommitError::Unknown) });
+            after_ms += self.rng.between(1, COMMIT_LATE_MS);
+        } else {
+            self.workers[worker].commits_under_way += 1;
+        }
+        self.schedule(after_ms, Happening::Commit { worker, epoch, part, ticket, commit, fate });
     }
 
     pub(super) fn claim(&mut self, worker: usize, epoch: u64, part: usize, partition: u16) {
@@ -41,18 +70,28 @@ impl World {
 
     /// A commit reaches the database also when its sender is dead or stopped by now.
     pub(super) fn commit(&mut self, worker: usize, epoch: u64, part: usize, ticket: u64, commit: &Commit, fate: Fate) {
+        if self.is_alive(worker, epoch) && fate != Fate::UnknownLate {
+            self.workers[worker].commits_under_way -= 1;
+        }
         let result = match fate {
             Fate::Refused => Err(CommitError::Retry { sqlstate: "40001".to_owned() }),
             Fate::UnknownLost => Err(CommitError::Unknown),
-            Fate::Well | Fate::UnknownDone => {
+            Fate::Well | Fate::UnknownDone | Fate::UnknownLate => {
                 let done = self.tables[part].commit(commit);
                 if done.is_ok() {
-                    self.auditor.committed(self.leaves[part].spec().name, commit, self.now);
+                    self.auditor.committed(self.leaves[part].spec(), commit, self.now);
                 }
-                if fate == Fate::UnknownDone { Err(CommitError::Unknown) } else { done }
+                if fate == Fate::Well { done } else { Err(CommitError::Unknown) }
             }
         };
-        self.note(|| format!("worker {worker} part {part} commit {ticket}: {fate:?} {result:?}"));
+        if result.is_err() {
+            self.tables[part].store_offsets_alone(commit);
+        }
+        let name = self.leaves[part].spec().name;
+        self.note(|| format!("worker {worker} {name}: commit {ticket}, {fate:?}, {result:?}: {}", told(commit)));
+        if fate == Fate::UnknownLate {
+            return;
+        }
         self.later(worker, epoch, part, Event::Committed { ticket, result });
     }
 
@@ -87,24 +126,27 @@ impl World {
         // A failed delivery may have arrived all the same.
         let arrives = !fails || self.rng.chance(500_000);
         if arrives {
-            let copies = if self.rng.chance(self.faults.delivery_duplicated) {
-                self.tally.count("delivered twice");
-                2
-            } else {
-                1
+            let record = BookRecord {
+                time: self.now,
+                key: Some(message.key.clone()),
+                header: Some(message.header.clone()),
+                value: Some(message.value.clone()),
             };
-            for _ in 0..copies {
-                let record = BookRecord {
-                    time: self.now,
-                    key: Some(message.key.clone()),
-                    header: Some(message.header.clone()),
-                    value: Some(message.value.clone()),
-                };
-                self.put(&message.topic, message.partition, record);
+            self.put(&message.topic, message.partition, record.clone());
+            if self.rng.chance(self.faults.delivery_duplicated) {
+                self.append_again(&message, record);
             }
         }
         let event = Event::Delivered { partition: shard, attempt, seq: message.seq, ok: !fails };
         self.later(worker, epoch, part, event);
+    }
+
+    fn append_again(&mut self, message: &Outgoing, record: BookRecord) {
+        let late = self.rng.chance(500_000);
+        self.tally.count(if late { "delivered again later" } else { "delivered twice" });
+        let after_ms = if late { self.rng.between(1, DUPLICATE_LATE_MS) } else { 0 };
+        let (topic, partition) = (Arc::clone(&message.topic), message.partition);
+        self.schedule(after_ms, Happening::AppendAgain { topic, partition, record });
     }
 
     pub(super) fn publish(&mut self, topic: &str, record: BookRecord) {
@@ -117,7 +159,8 @@ impl World {
     pub(super) fn put(&mut self, topic: &str, partition: u16, record: BookRecord) {
         let readers = self.readers.get(topic).cloned().unwrap_or_default();
         if !readers.is_empty() {
-            self.auditor.appended(topic, &record, self.book.end(topic, partition));
+            let end = self.book.end(topic, partition);
+            self.auditor.appended(topic, &record, partition, end, self.database_now());
         }
         self.book.append(topic, partition, record);
         for (part, stream) in readers {
@@ -128,22 +171,61 @@ impl World {
     }
 
     pub(super) fn perform(&mut self, worker: usize, epoch: u64, part: usize, token: u64, performance: Performance) {
-        // A call that was sent acts, whether or not its sender still lives.
-        let name = self.leaves[part].spec().name;
-        let Answering { after_ms, outcome, notices } =
-            self.outside.perform(name, &performance, self.now, &mut self.rng, &self.faults, &mut self.tally);
-        let control = self.leaves[part].spec().control.clone();
+        let (partition, intent_id) = (performance.partition, performance.intent_id);
+        let lost = Performed::Unknown { code: "timeout".to_owned() };
+        let (after_ms, outcome) = if performance.mode == Mode::Call && self.rng.chance(self.faults.provider_late) {
+            self.tally.count("provider acted late");
+            let after_ms = self.rng.between(TIMEOUT_MS, REQUEST_LATE_MS);
+            let sent_at = self.database_now();
+            self.schedule(after_ms, Happening::PerformLate { part, performance, sent_at });
+            (TIMEOUT_MS, lost)
+        } else {
+            // A call that was sent acts, whether or not its sender still lives.
+            let Answering { after_ms, outcome } = self.perform_outside(part, &performance);
+            match outcome {
+                Some(outcome) => (after_ms, outcome),
+                None => (TIMEOUT_MS, lost),
+            }
+        };
+        let event = Event::Performed { partition, token, intent_id, outcome };
+        self.schedule(after_ms, Happening::Told { worker, epoch, part, event });
+        if self.rng.chance(self.faults.gone_in_call) {
+            self.leave(part, partition..partition + 1);
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(super) fn perform_late(&mut self, part: usize, performance: &Performance, sent_at: Timestamp) {
+        if self.database_now().ms_since(sent_at) <= REQUEST_LATE_MS {
+            self.perform_outside(part, performance);
+        }
+    }
+
+    fn perform_outside(&mut self, part: usize, performance: &Performance) -> Answering {
+        let now = self.database_now();
+        let spec = self.leaves[part].spec();
+        let mut chance = Chance { now, rng: &mut self.rng, faults: &self.faults, tally: &mut self.tally };
+        let Answered { answering, notices } = self.outside.perform(spec.name, performance, &mut chance);
+        let control = spec.control.clone();
         for (after_ms, record) in notices {
             self.publish_after(after_ms, control.clone(), record);
         }
-        let intent_id = performance.intent_id;
-        let lost = || Performed::Unknown { code: "timeout".to_owned() };
-        let event = Event::Performed {
-            partition: performance.partition,
-            token,
-            intent_id,
-            outcome: outcome.unwrap_or_else(lost),
-        };
-        self.schedule(after_ms, Happening::Told { worker, epoch, part, event });
+        answering
     }
+}
+
+/// A commit in a line: how far each partition comes, and what it says.
+fn told(commit: &Commit) -> String {
+    let mut line = String::new();
+    for of_commit in &commit.partitions {
+        let PartitionCommit { partition, version, next_data, next_control, .. } = of_commit;
+        line.push_str(&format!("{partition} (version {version}) to {next_data} and {next_control}; "));
+    }
+    for message in commit.outbox.iter().filter_map(|row| unpack(&row.messages).ok()).flatten() {
+        let key = daybook_events::key::to_text(&message.key).into_owned();
+        let name = message.type_name.rsplit('.').next().unwrap_or_default();
+        let cause = Header::decode(&message.header).ok().and_then(|header| header.causation_id).unwrap_or_default();
+        line.push_str(&format!("{name} {} for {key} of {cause}; ", message.message_id));
+    }
+    line
 }

@@ -9,6 +9,8 @@ pub(super) enum Fate {
     Refused,
     UnknownDone,
     UnknownLost,
+    /// Its sender is told at once that nobody knows, and it arrives later.
+    UnknownLate,
 }
 
 pub(super) struct Scheduled {

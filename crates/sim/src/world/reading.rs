@@ -1,0 +1,71 @@
+//! How workers read the log.
+
+use super::*;
+
+impl World {
+    pub(super) fn set_paused(&mut self, worker: usize, part: usize, partition: u16, stream: Stream, paused: bool) {
+        if let Some(reading) = &mut self.workers[worker].hosted[part].reading[usize::from(partition)] {
+            reading.paused[index(stream)] = paused;
+        }
+        self.plan_fetch(worker, part, partition, stream);
+    }
+
+    fn topic(&self, part: usize, stream: Stream) -> &str {
+        let spec = self.leaves[part].spec();
+        match stream {
+            Stream::Data => spec.input,
+            Stream::Control => &spec.control,
+        }
+    }
+
+    /// A fetch is sent when there is something to read and none is under way.
+    pub(super) fn plan_fetch(&mut self, worker: usize, part: usize, partition: u16, stream: Stream) {
+        let end = self.book.end(self.topic(part, stream), partition);
+        let of_worker = &mut self.workers[worker];
+        let epoch = of_worker.epoch;
+        let Some(hosted) = of_worker.hosted.get_mut(part) else { return };
+        let Some(reading) = &mut hosted.reading[usize::from(partition)] else { return };
+        let at = index(stream);
+        if reading.fetching[at] || reading.paused[at] || reading.next[at] >= end {
+            return;
+        }
+        reading.fetching[at] = true;
+        let after_ms = self.rng.between(0, 4);
+        self.schedule(after_ms, Happening::Fetch { worker, epoch, part, partition, stream });
+    }
+
+    pub(super) fn fetch(&mut self, worker: usize, epoch: u64, part: usize, partition: u16, stream: Stream) {
+        if !self.is_alive(worker, epoch) {
+            return;
+        }
+        if self.rng.chance(self.faults.registry_away) {
+            self.tally.count("registry away");
+            let after_ms = self.rng.between(100, 5_000);
+            self.schedule(after_ms, Happening::Fetch { worker, epoch, part, partition, stream });
+            return;
+        }
+        let at = index(stream);
+        let Some(reading) = self.workers[worker].hosted[part].reading[usize::from(partition)] else { return };
+        let mut from = reading.next[at];
+        if self.rng.chance(self.faults.fetch_repeated) {
+            self.tally.count("fetched again");
+            from = from.saturating_sub(self.rng.between(1, 5)).max(0);
+        }
+        if self.rng.chance(self.faults.offset_stale) {
+            self.tally.count("stale offset");
+            from = self.rng.between(0, from);
+        }
+        let limit = usize::try_from(self.rng.between(1, RECORDS_PER_FETCH as i64)).unwrap_or(1);
+        let records = self.book.read(self.topic(part, stream), stream, partition, from, limit);
+        let next = from + i64::try_from(records.len()).unwrap_or(0);
+        if let Some(reading) = &mut self.workers[worker].hosted[part].reading[usize::from(partition)] {
+            reading.next[at] = next.max(reading.next[at]);
+            reading.fetching[at] = false;
+        }
+        let event = Event::Fetched { partition, token: reading.token, records };
+        self.tell(worker, epoch, part, event);
+        if self.is_alive(worker, epoch) {
+            self.plan_fetch(worker, part, partition, stream);
+        }
+    }
+}
