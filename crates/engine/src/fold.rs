@@ -4,6 +4,7 @@
 mod effects;
 mod outgoing;
 mod parking;
+mod timers;
 mod verbs;
 mod work;
 
@@ -16,7 +17,7 @@ use daybook_events::{
     DiscardParked, Discarded, Header, MAX_TEXT_BYTES, Message, OperatorActed, RedriveParked, ReplyTo, ResolveEffect,
     Schemas, Shard, Timestamp, encode, frame, key,
 };
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::batch::{Batch, Item, Task, Verb};
@@ -32,6 +33,8 @@ use crate::{
 };
 
 use outgoing::encoded;
+pub(crate) use parking::parked_id;
+pub(crate) use timers::timer_id;
 use work::settle;
 pub(crate) use work::{Taken, Work};
 
@@ -42,6 +45,8 @@ pub(crate) struct Folded {
     pub(crate) works: Vec<Work>,
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) counters: Counters,
+    /// Messages that came of it again and stand in the book already (see [`Folder::knowing`]).
+    pub(crate) reproduced: Vec<Uuid>,
 }
 
 /// Who asked, and what the reply and its effects are tied to.
@@ -86,6 +91,8 @@ pub(crate) struct Folder<'a> {
     applied: HashMap<Uuid, Applied>,
     alarms: Vec<Alarm>,
     counters: Counters,
+    published: Option<&'a HashSet<Uuid>>,
+    reproduced: Vec<Uuid>,
 }
 
 impl<'a> Folder<'a> {
@@ -112,7 +119,15 @@ impl<'a> Folder<'a> {
             applied: HashMap::new(),
             alarms: Vec::new(),
             counters: Counters::default(),
+            published: None,
+            reproduced: Vec::new(),
         }
+    }
+
+    /// Messages with these ids stand in the book: they are neither numbered nor published again.
+    pub(crate) fn knowing(mut self, published: &'a HashSet<Uuid>) -> Self {
+        self.published = Some(published);
+        self
     }
 
     /// `also`: partitions whose row is to be written although they take nothing in.
@@ -142,6 +157,7 @@ impl<'a> Folder<'a> {
         match &item.task {
             Task::Record(understood) => self.arrive(partition, work, understood, None),
             Task::Verb(understood, verb) => self.arrive(partition, work, understood, Some(verb)),
+            Task::SetAside(understood) => self.set_aside(partition, work, understood),
             Task::Held { number, key, understood } => {
                 work.taken.released += 1;
                 // Something before it blocked the key again: it stays where it is.
@@ -160,8 +176,8 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// A record from the log: its offset and its number are taken, whatever becomes of it.
-    fn arrive(&mut self, partition: &Partition, work: &mut Work, understood: &Understood, verb: Option<&Verb>) {
+    /// A record from the log: its offset and its number are taken, whatever becomes of it. Answers whether it counts.
+    fn take(&mut self, partition: &Partition, work: &mut Work, understood: &Understood) -> bool {
         match understood.record.stream {
             Stream::Data => {
                 work.taken.data += 1;
@@ -172,9 +188,12 @@ impl<'a> Folder<'a> {
                 work.next_control = understood.record.offset + 1;
             }
         }
-        if let Some(shard) = understood.header.as_ref().and_then(|header| header.shard.as_ref())
-            && !self.is_next(partition, work, understood, shard)
-        {
+        let shard = understood.header.as_ref().and_then(|header| header.shard.as_ref());
+        shard.is_none_or(|shard| self.is_next(partition, work, understood, shard))
+    }
+
+    fn arrive(&mut self, partition: &Partition, work: &mut Work, understood: &Understood, verb: Option<&Verb>) {
+        if !self.take(partition, work, understood) {
             return;
         }
         let waits_behind_key =
@@ -409,7 +428,9 @@ impl<'a> Folder<'a> {
                 attempts: 0,
                 code: None,
             };
-            work.change_blocked(partition, &raw_key_of(entity), |blocked| blocked.busy = Some(intent.id));
+            if !self.is_detached() {
+                work.change_blocked(partition, &raw_key_of(entity), |blocked| blocked.busy = Some(intent.id));
+            }
             self.commit.intents_put.push(intent.clone());
             work.intents_new.push(intent);
         }
@@ -425,33 +446,6 @@ impl<'a> Folder<'a> {
         }));
         self.counters.rejected += u64::from(output.rejected);
         output.park_beside
-    }
-
-    fn due(&mut self, partition: &Partition, work: &mut Work, due: &DueRow) {
-        let key = raw_key_of(due.row.key);
-        if self.batch.poison.is_some() {
-            work.due_failed = true;
-            return;
-        }
-        if work.blocked_of(partition, &key).is_some() {
-            work.due_skipped = true;
-            return;
-        }
-        // Parts share entities: a saga and another one of the same key may have the same deadline.
-        let mut name = self.leaf.spec().name.as_bytes().to_vec();
-        name.extend(due.row.part.as_bytes());
-        name.extend(due.due.micros().to_be_bytes());
-        let message_id = Uuid::new_v5(&due.row.key, &name);
-        let thread = Thread { correlation_id: message_id, ..Thread::default() };
-        let cause = Cause { message_id, thread, outside: None };
-        match self.handle(partition, work, &Input::Due { row: due.row }, &cause) {
-            Ok(_) => self.counters.timers += 1,
-            Err(fault) => {
-                work.due_failed = true;
-                self.counters.timers_failed += 1;
-                self.alarms.push(Alarm::TimerFailed { partition: partition.number, code: fault.code.to_owned() });
-            }
-        }
     }
 
     fn finish(mut self) -> Folded {
@@ -478,7 +472,13 @@ impl<'a> Folder<'a> {
         commit.applied_put.sort_unstable_by_key(|applied| applied.id);
         commit.tables = self.tables.finish(&self.leaf.spec().tables);
         settle(&mut commit);
-        Folded { commit, works: self.works.into_values().collect(), alarms: self.alarms, counters: self.counters }
+        Folded {
+            commit,
+            works: self.works.into_values().collect(),
+            alarms: self.alarms,
+            counters: self.counters,
+            reproduced: self.reproduced,
+        }
     }
 }
 

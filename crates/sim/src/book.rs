@@ -56,6 +56,10 @@ impl Book {
             .collect()
     }
 
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
     pub fn records(&self) -> u64 {
         self.records
     }

@@ -94,6 +94,11 @@ impl Tables {
         self.held.range((number, 0)..=(number, u64::MAX)).map(|(_, held)| held)
     }
 
+    /// Every row, with its partition.
+    pub fn state(&self) -> &BTreeMap<RowKey, (u16, Row)> {
+        &self.state
+    }
+
     /// Every row that asks to be woken, and when.
     pub fn waiting(&self) -> impl Iterator<Item = (Timestamp, RowKey)> + '_ {
         self.due.iter().map(|(_, at, key)| (*at, *key))

@@ -1,5 +1,6 @@
 //! The engine and the leaves under faults, seed by seed.
 
+mod restore;
 mod teeth;
 
 use daybook_sim::{Faults, Outcome, Settings, Tally, run, run_many};
