@@ -7,6 +7,7 @@ mod effects;
 mod lag;
 mod ledger;
 mod parked;
+mod recover;
 mod run;
 mod saga;
 mod sandbox;
@@ -74,6 +75,8 @@ enum Verb {
     /// Look at sagas, or act on them.
     #[command(subcommand)]
     Saga(saga::Arguments),
+    /// Bring a part up to the book after its database was restored to an earlier time.
+    Recover(recover::Arguments),
     /// Tell how many records each part has before it.
     Lag(lag::Arguments),
     /// Check all that the platform stands on; failures name their cure.
@@ -137,6 +140,7 @@ fn carry_out(arguments: Arguments) -> Result<Outcome> {
         Verb::Parked(arguments) => waited(parked::carry_out(&place, &arguments)),
         Verb::Effects(arguments) => waited(effects::carry_out(&place, &arguments)),
         Verb::Saga(arguments) => waited(saga::carry_out(&place, &arguments)),
+        Verb::Recover(arguments) => waited(recover::carry_out(&place, &arguments)),
         Verb::Lag(arguments) => waited(lag::carry_out(&place, &arguments)),
         Verb::Doctor(arguments) => waited(doctor::carry_out(&place, &arguments)),
         Verb::Ledger(arguments) => waited(ledger::carry_out(&place, &arguments)),
