@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod bench;
 mod demo;
 mod dev;
 mod doctor;
@@ -88,6 +89,8 @@ enum Verb {
     Sim(sim::Arguments),
     /// Let a few hundred learners enroll, and check the rules.
     Demo(demo::Arguments),
+    /// Measure the platform on real servers.
+    Bench(bench::Arguments),
     /// Print completions for a shell, for example: daybook completion bash.
     Completion { shell: Shell },
 }
@@ -146,6 +149,7 @@ fn carry_out(arguments: Arguments) -> Result<Outcome> {
         Verb::Ledger(arguments) => waited(ledger::carry_out(&place, &arguments)),
         Verb::Sim(arguments) => sim::carry_out(&arguments),
         Verb::Demo(arguments) => waited(demo::carry_out(&place, &arguments)),
+        Verb::Bench(arguments) => waited(bench::carry_out(&place, arguments)),
         Verb::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "daybook", &mut io::stdout());
             Ok(Outcome::Good)

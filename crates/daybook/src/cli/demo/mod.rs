@@ -1,6 +1,6 @@
 //! `daybook demo`: a busy day, through the public API, and the judgment over it.
 
-mod client;
+pub(super) mod client;
 mod outcomes;
 mod rules;
 mod scenario;
