@@ -48,13 +48,15 @@ impl Folder<'_> {
             || parked_id(self.leaf.spec().name, record.partition, record.stream, record.offset),
             |parked| parked.id,
         );
+        // A verb before this one may have parked it again in the same batch.
+        let before = self.commit.parked_put.iter().rev().find(|parked| parked.id == id).or(again);
         let parked = Parked {
             id,
             partition: partition.number,
             raw: understood.raw(),
             code: fault.code.to_owned(),
             detail: fault.detail,
-            attempts: again.map_or(0, |parked| parked.attempts) + 1,
+            attempts: before.map_or(0, |parked| parked.attempts) + 1,
             parked_at: again.map_or(self.now, |parked| parked.parked_at),
             blocks,
         };
