@@ -87,6 +87,15 @@ impl Operator {
         }
     }
 
+    /// Looks at once, if anything is parked.
+    pub(crate) fn looks_again(&mut self, world: &mut World) -> bool {
+        let is_parked = world.tables.iter().any(|tables| !tables.parked.is_empty());
+        if is_parked {
+            self.next_look = world.now;
+        }
+        is_parked
+    }
+
     fn decide(&mut self, world: &mut World, parked_id: Uuid, raw_key: Bytes) -> BookRecord {
         let id = self.rng.uuid();
         let operator = Uuid::from_u128(OPERATOR);

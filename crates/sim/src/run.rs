@@ -77,7 +77,8 @@ pub fn run(settings: &Settings) -> Outcome {
     let steps_max = STEPS_PER_FLOW * settings.flows as u64 + STEPS_BESIDES;
     let mut calm = false;
     let mut operator = Operator::new(&mut world);
-    while world.step() {
+    // What comes to rest with something parked waits for the operator's next look.
+    while world.step() || operator.looks_again(&mut world) {
         operator.look(&mut world);
         let ms = world.now.ms_since(began);
         if !calm && ms > trouble_ms {
