@@ -254,45 +254,43 @@ impl<'a> Folder<'a> {
         }
     }
 
-    /// Hands a record to the leaf, or parks it.
+    /// Hands a record to the leaf, or parks it. What was applied and has to be looked at all the same is parked beside its key.
     fn deliver(&mut self, partition: &Partition, work: &mut Work, understood: &Understood, origin: Origin<'_>) {
-        if let Err(fault) = self.apply(partition, work, understood) {
-            self.park(partition, work, understood, origin, fault);
-            return;
-        }
-        match origin {
-            Origin::Fresh => {}
-            Origin::Held(number) => self.let_go(partition, work, understood, number),
-            Origin::Parked(parked) => {
-                self.commit.parked_gone.push(parked.id);
-                self.unpark(partition, work, parked);
+        let beside = match self.apply(partition, work, understood) {
+            Ok(beside) => beside,
+            Err(fault) => return self.park(partition, work, understood, origin, fault),
+        };
+        let again = match origin {
+            Origin::Fresh => None,
+            Origin::Held(number) => {
+                self.let_go(partition, work, understood, number);
+                None
             }
+            Origin::Parked(parked) => {
+                self.unpark(partition, work, parked);
+                Some(parked)
+            }
+        };
+        match (beside, again) {
+            (Some(fault), _) => self.park_record(partition, work, understood, again, fault, false),
+            (None, Some(parked)) => self.commit.parked_gone.push(parked.id),
+            (None, None) => {}
         }
     }
 
-    fn let_go(&mut self, partition: &Partition, work: &mut Work, understood: &Understood, number: u64) {
-        self.commit.held_gone.push((partition.number, number));
-        work.held -= 1;
-        if let Some(key) = understood.raw_key() {
-            work.change_blocked(partition, &key, |blocked| blocked.held -= 1);
-        }
-    }
-
-    fn unpark(&mut self, partition: &Partition, work: &mut Work, parked: &Parked) {
-        if let Some(key) = parked.raw.key.as_ref().filter(|_| parked.blocks) {
-            work.change_blocked(partition, key, |blocked| {
-                blocked.parked = blocked.parked.filter(|id| *id != parked.id);
-            });
-        }
-    }
-
-    fn apply(&mut self, partition: &Partition, work: &mut Work, understood: &Understood) -> Result<(), Fault> {
+    /// Answers why it has to be parked beside its key although it was applied: a policy's command was refused.
+    fn apply(
+        &mut self,
+        partition: &Partition,
+        work: &mut Work,
+        understood: &Understood,
+    ) -> Result<Option<Fault>, Fault> {
         if let Some(code) = &self.batch.poison {
             return Err(Fault::with("not-storable", format!("sqlstate {code}")));
         }
         let outside = understood.outside_id();
         if let Some(known) = outside.and_then(|id| self.known(id)) {
-            return self.answer_again(partition, work, understood, &known);
+            return self.answer_again(partition, work, understood, &known).map(|()| None);
         }
         let busy = understood.raw_key().and_then(|key| work.blocked_of(partition, &key)).and_then(|b| b.busy);
         let intent = busy.and_then(|id| partition.memory.intents.get(&id)).map(|open| &open.intent);
@@ -319,10 +317,7 @@ impl<'a> Folder<'a> {
             }
             (Err(_), None) => {}
         }
-        if let Some(fault) = handled? {
-            self.park_record(partition, work, understood, None, fault, false);
-        }
-        Ok(())
+        handled
     }
 
     fn known(&self, id: Uuid) -> Option<Applied> {

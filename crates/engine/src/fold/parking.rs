@@ -34,6 +34,24 @@ impl Folder<'_> {
         }
     }
 
+    /// What was held has had its turn.
+    pub(super) fn let_go(&mut self, partition: &Partition, work: &mut Work, understood: &Understood, number: u64) {
+        self.commit.held_gone.push((partition.number, number));
+        work.held -= 1;
+        if let Some(key) = understood.raw_key() {
+            work.change_blocked(partition, &key, |blocked| blocked.held -= 1);
+        }
+    }
+
+    /// The key no longer waits behind this record.
+    pub(super) fn unpark(&mut self, partition: &Partition, work: &mut Work, parked: &Parked) {
+        if let Some(key) = parked.raw.key.as_ref().filter(|_| parked.blocks) {
+            work.change_blocked(partition, key, |blocked| {
+                blocked.parked = blocked.parked.filter(|id| *id != parked.id);
+            });
+        }
+    }
+
     pub(super) fn park_record(
         &mut self,
         partition: &Partition,

@@ -48,8 +48,9 @@ fn under_every_fault_the_rules_hold() {
     }
 }
 
-/// What has to happen at least once, or the run shows nothing of it.
-const FAULTS: [&str; 24] = [
+/// What has to happen at least once, or the run shows nothing of it. A call whose key is forgotten is not among it: calls that are
+/// so late are looked up instead.
+const FAULTS: [&str; 23] = [
     "crash",
     "stopped",
     "stopped in a commit",
@@ -68,7 +69,6 @@ const FAULTS: [&str; 24] = [
     "stale offset",
     "registry away",
     "provider acted late",
-    "key forgotten",
     "looked up",
     "notice instead of the answer",
     "notice twice",
