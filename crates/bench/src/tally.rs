@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Length of title and summary together with which a command has 200 bytes of value.
-const TEXT_BYTES: usize = 84;
+const TEXT_BYTES: usize = 94;
 
 /// Counts the commands of each entity.
 pub struct Tally;
