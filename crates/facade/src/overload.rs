@@ -24,6 +24,9 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 const LESS: u64 = 70;
 const MORE: u64 = 125;
 
+/// What a process admits in a second at the least: so few commands are not what a backlog comes from.
+const LIMIT_MIN: u64 = 20;
+
 /// The longest that a refused caller is asked to wait.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
@@ -83,7 +86,7 @@ impl Overload {
         let commands: Vec<u64> = state.callers.values().map(|asked| asked.commands).collect();
         let wanted: u64 = commands.iter().sum();
         let limit = match state.limit {
-            _ if backlog > target && backlog >= state.backlog => Some((state.admitted * LESS / 100).max(1)),
+            _ if backlog > target && backlog >= state.backlog => Some((state.admitted * LESS / 100).max(LIMIT_MIN)),
             Some(limit) if backlog > target => Some(limit),
             Some(limit) => Some(limit * MORE / 100 + 1).filter(|limit| *limit < wanted),
             None => None,
@@ -181,11 +184,20 @@ mod tests {
         let overload = Overload::default();
         assert_eq!(overload.admit(caller(1)), Ok(()));
         overload.next_second(Duration::from_secs(9), TARGET);
-        assert_eq!(overload.admit(caller(1)), Ok(()));
+        assert!((0..LIMIT_MIN).all(|_| overload.admit(caller(1)).is_ok()));
         assert_eq!(overload.admit(caller(1)), Err(9));
         overload.next_second(Duration::from_secs(900), TARGET);
-        overload.admit(caller(1)).unwrap();
+        assert!((0..LIMIT_MIN).all(|_| overload.admit(caller(1)).is_ok()));
         assert_eq!(overload.admit(caller(2)), Err(30));
+    }
+
+    #[test]
+    fn a_few_commands_a_second_are_always_admitted() {
+        let overload = Overload::default();
+        for backlog in 6..60 {
+            assert_eq!(second(&overload, &[3, 2]), [3, 2]);
+            overload.next_second(Duration::from_secs(backlog), TARGET);
+        }
     }
 
     #[test]

@@ -302,8 +302,9 @@ impl Line {
                 count(&counters.answers_dropped, 1);
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            to.write_all(&chunk[..length]).await?;
+            // Before it is passed on: the answer may be here before this task goes on.
             self.owes_answer.store(direction == Direction::Ask, Ordering::Relaxed);
+            to.write_all(&chunk[..length]).await?;
             count(passed, length as u64);
         }
     }
