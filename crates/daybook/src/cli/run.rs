@@ -132,8 +132,7 @@ impl Process {
         if !self.is_ready(&log).await? {
             return Ok(());
         }
-        let Some(store) = self.connected(&store_settings).await? else { return Ok(()) };
-        let reads = store.reads().await?;
+        let Some((store, reads)) = self.connected(&store_settings).await? else { return Ok(()) };
         self.tasks.spawn(
             "dependency checks",
             OnFailure::EndProcess,
@@ -168,11 +167,16 @@ impl Process {
         Ok(ready.await?.is_some())
     }
 
-    async fn connected(&self, settings: &daybook_store::Settings) -> Result<Option<Store>> {
+    async fn connected(&self, settings: &daybook_store::Settings) -> Result<Option<(Store, Reads)>> {
         let is_passing = |error: &daybook_store::Error| {
             matches!(error, daybook_store::Error::Database { .. } | daybook_store::Error::Timeout { .. })
         };
-        Ok(self.patiently(async || Store::connect(settings.clone()).await, is_passing).await?)
+        let attempt = async || {
+            let store = Store::connect(settings.clone()).await?;
+            let reads = store.reads().await?;
+            Ok((store, reads))
+        };
+        Ok(self.patiently(attempt, is_passing).await?)
     }
 
     /// Tries until it succeeds, fails for good, or the drain begins.
@@ -233,7 +237,7 @@ impl Process {
         Ok(())
     }
 
-    async fn start_api(&self, live: &Live, log: &Arc<Log>, reads: daybook_store::Reads, wakes: Wakes) -> Result<()> {
+    async fn start_api(&self, live: &Live, log: &Arc<Log>, reads: Reads, wakes: Wakes) -> Result<()> {
         if let Some(url) = live.settings.cache.redis_url.clone() {
             self.tasks.spawn("news from redis", OnFailure::EndProcess, wakes.clone().listen(url, self.drain.clone()));
         }
