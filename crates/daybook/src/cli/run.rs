@@ -12,7 +12,7 @@ use daybook_service::health::Check;
 use daybook_service::server::{self, Limits};
 use daybook_service::settings::Settings;
 use daybook_service::{Drain, Health, Metrics, OnFailure, Section, SystemClock, Tasks, telemetry};
-use daybook_store::{StartFrom, Store};
+use daybook_store::{Reads, StartFrom, Store};
 use tokio::net::TcpListener;
 
 use super::{Outcome, Place, waited};
