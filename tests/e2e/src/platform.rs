@@ -21,9 +21,9 @@ use crate::sql::Sql;
 
 /// Names another binary than the one beside the tests.
 const BINARY: &str = "DAYBOOK_BIN";
-/// How long a call to the provider may take before its outcome is unknown: short, so that slow ones are soon.
 /// Several platforms on two cores fall behind while they are struck; nothing that is tested here is to be refused for it.
 const BACKLOG_TARGET_S: i64 = 600;
+/// How long a call to the provider may take before its outcome is unknown: short, so that slow ones are soon.
 const PROVIDER_TIMEOUT_MS: i64 = 2_000;
 /// Connections of a platform that runs every part in one process.
 const MAX_CONNECTIONS: i64 = 60;
