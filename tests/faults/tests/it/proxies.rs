@@ -38,8 +38,9 @@ impl Echo {
 fn echo(stream: TcpStream, counted: &AtomicUsize) -> Result<()> {
     let mut answers = stream.try_clone()?;
     for line in BufReader::new(stream).lines() {
+        let line = line?;
         counted.fetch_add(1, Ordering::Relaxed);
-        answers.write_all(format!("{}\n", line?).as_bytes())?;
+        answers.write_all(format!("{line}\n").as_bytes())?;
     }
     Ok(())
 }
