@@ -129,19 +129,8 @@ pub fn offer(producer: &ThreadedProducer<DefaultProducerContext>, topic: &str, m
 }
 
 fn header(message_id: Uuid, partition: u16, prev: u64) -> Header {
-    Header {
-        message_id,
-        shard: Some(Shard { instance: SENDER.into(), partition, incarnation: 1, seq: prev + 1, prev }),
-        correlation_id: message_id,
-        causation_id: None,
-        time: SENT,
-        actor: None,
-        tenant: None,
-        reply_to: None,
-        reply_for: None,
-        trace: None,
-        request_hash: None,
-    }
+    let shard = Shard { instance: SENDER.into(), partition, incarnation: 1, seq: prev + 1, prev };
+    Header { shard: Some(shard), ..Header::first(message_id, SENT) }
 }
 
 /// `SplitMix64`: a number that looks random and is always the same.

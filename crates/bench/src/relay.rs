@@ -113,18 +113,12 @@ impl Numbers {
         self.sent += 1;
         let last = &mut self.last[usize::from(partition)];
         let prev = std::mem::replace(last, self.sent);
+        let message_id = Uuid::from_u128(u128::from(self.sent));
         Header {
-            message_id: Uuid::from_u128(u128::from(self.sent)),
             shard: Some(Shard { instance: NAME.into(), partition, incarnation: 1, seq: self.sent, prev }),
             correlation_id: cause.correlation_id,
             causation_id: Some(cause.message_id),
-            time: cause.time,
-            actor: None,
-            tenant: None,
-            reply_to: None,
-            reply_for: None,
-            trace: None,
-            request_hash: None,
+            ..Header::first(message_id, cause.time)
         }
     }
 }

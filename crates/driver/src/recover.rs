@@ -202,14 +202,10 @@ async fn read_inputs(
     for message in published {
         room = room.checked_sub(message.record.size()).ok_or_else(too_much)?;
     }
-    let mut both = Vec::new();
-    for (topic, from) in [(spec.input, row.next_data), (spec.control.as_str(), row.next_control)] {
-        let tail = log.tail_of(topic, row.partition, from).await.map_err(Error::log(part))?;
-        let records = read_to_end(tail, &mut room).await.map_err(Error::log(part))?;
-        both.push(records.ok_or_else(too_much)?);
-    }
-    let control = both.pop().unwrap_or_default();
-    let data = both.pop().unwrap_or_default();
+    let tail = log.tail_of(spec.input, row.partition, row.next_data).await.map_err(Error::log(part))?;
+    let data = read_to_end(tail, &mut room).await.map_err(Error::log(part))?.ok_or_else(too_much)?;
+    let tail = log.tail_of(&spec.control, row.partition, row.next_control).await.map_err(Error::log(part))?;
+    let control = read_to_end(tail, &mut room).await.map_err(Error::log(part))?.ok_or_else(too_much)?;
     let control = control.into_iter().map(|record| Record { stream: daybook_engine::Stream::Control, ..record });
     Ok((data, control.collect()))
 }

@@ -63,17 +63,8 @@ mod tests {
 
     fn names(topic: &str, sampled: Option<bool>) -> Vec<String> {
         let header = daybook_events::Header {
-            message_id: Uuid::from_u128(1),
-            shard: None,
-            correlation_id: Uuid::from_u128(1),
-            causation_id: None,
-            time: Timestamp(0),
-            actor: None,
-            tenant: None,
-            reply_to: None,
-            reply_for: None,
             trace: sampled.map(|sampled| TraceContext { trace_id: [1; 16], span_id: [2; 8], sampled }),
-            request_hash: None,
+            ..daybook_events::Header::first(Uuid::from_u128(1), Timestamp(0))
         };
         let mut bytes = Vec::new();
         header.encode(&mut bytes).unwrap();

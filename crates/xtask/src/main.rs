@@ -3,6 +3,7 @@
 mod codegen;
 mod compatibility;
 mod golden;
+mod packages;
 mod render;
 mod scaffold;
 mod schema;

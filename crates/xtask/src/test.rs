@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
+use crate::packages::{Package, packages};
+
 /// Which packages' tests.
 pub struct Selection {
     /// These, or all when there are none.
@@ -99,12 +101,13 @@ fn binaries(root: &Path) -> Result<Vec<Binary>> {
     if !output.status.success() {
         bail!("the tests do not build");
     }
+    let packages = packages(root)?;
     let lines = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
-    lines.lines().filter_map(|line| binary_in(line).transpose()).collect()
+    lines.lines().filter_map(|line| binary_in(line, &packages).transpose()).collect()
 }
 
 /// The tests that a message of cargo's is about, if it is about any.
-fn binary_in(line: &str) -> Result<Option<Binary>> {
+fn binary_in(line: &str, packages: &[Package]) -> Result<Option<Binary>> {
     let artifact: Artifact = serde_json::from_str(line).context("cargo's message is of another form")?;
     let is_test = artifact.profile.is_some_and(|profile| profile.test);
     let (Some(executable), Some(manifest), Some(target)) =
@@ -115,20 +118,20 @@ fn binary_in(line: &str) -> Result<Option<Binary>> {
     if !is_test {
         return Ok(None);
     }
-    let folder = manifest.parent().context("a manifest is in a folder")?.to_path_buf();
-    let package = package_name(&manifest)?;
-    Ok(Some(Binary { package, target: target.name, folder, executable }))
-}
-
-fn package_name(manifest: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
-    let table: toml::Table = text.parse().with_context(|| format!("{} is not TOML", manifest.display()))?;
-    let name = table.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
-    Ok(name.with_context(|| format!("{} names no package", manifest.display()))?.to_owned())
+    let package = packages.iter().find(|package| package.manifest_path == manifest);
+    let package = package.with_context(|| format!("{} is of no package here", manifest.display()))?;
+    Ok(Some(Binary {
+        package: package.name.clone(),
+        target: target.name,
+        folder: package.folder().to_path_buf(),
+        executable,
+    }))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn binary(package: &str) -> Binary {
@@ -153,16 +156,17 @@ mod tests {
 
     #[test]
     fn only_tests_count_among_what_was_built() {
-        let manifest = format!("{}/Cargo.toml", env!("CARGO_MANIFEST_DIR"));
+        let package =
+            Package { name: "xtask".into(), manifest_path: "/w/xtask/Cargo.toml".into(), dependencies: Vec::new() };
         let line = |test: bool| {
             serde_json::json!({
-                "reason": "compiler-artifact", "manifest_path": manifest, "target": { "name": "xtask" },
+                "reason": "compiler-artifact", "manifest_path": "/w/xtask/Cargo.toml", "target": { "name": "xtask" },
                 "profile": { "test": test }, "executable": "/somewhere",
             })
             .to_string()
         };
-        assert_eq!(binary_in(&line(true)).unwrap().unwrap().title(), "xtask (xtask)");
-        assert!(binary_in(&line(false)).unwrap().is_none());
-        assert!(binary_in(r#"{"reason":"build-finished","success":true}"#).unwrap().is_none());
+        assert_eq!(binary_in(&line(true), from_ref(&package)).unwrap().unwrap().title(), "xtask (xtask)");
+        assert!(binary_in(&line(false), from_ref(&package)).unwrap().is_none());
+        assert!(binary_in(r#"{"reason":"build-finished","success":true}"#, &[]).unwrap().is_none());
     }
 }

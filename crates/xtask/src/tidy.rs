@@ -10,11 +10,11 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::codegen;
+use crate::{codegen, packages::packages};
 
 /// Checks everything; fails after having printed all breaches.
 pub fn run(root: &Path) -> Result<()> {
-    let packages = layers::packages(root)?;
+    let packages = packages(root)?;
     let mut breaches = layers::check(&packages);
     breaches.extend(sources::check(root, &packages)?);
     if let Err(error) = codegen::run(root, true) {

@@ -307,19 +307,7 @@ impl World {
     }
 
     fn header(&self, message_id: Uuid, reply_for: Option<Uuid>, reply_to: Option<ReplyTo>) -> Header {
-        Header {
-            message_id,
-            shard: None,
-            correlation_id: message_id,
-            causation_id: None,
-            time: self.now,
-            actor: None,
-            tenant: None,
-            reply_to,
-            reply_for,
-            trace: None,
-            request_hash: None,
-        }
+        Header { reply_to, reply_for, ..Header::first(message_id, self.now) }
     }
 
     fn message<D: SagaData>(

@@ -298,17 +298,9 @@ impl<D: SagaData> Bench<D> {
         let writer = StaticSchemas.writer(StaticSchemas.id_of(name).expect("known")).expect("known");
         let message_id = derive_id("bench", &[&self.inputs.to_be_bytes()]);
         let header = Header {
-            message_id,
-            shard: None,
-            correlation_id: message_id,
-            causation_id: None,
-            time: self.now,
-            actor: None,
-            tenant: None,
             reply_to: as_.wants_reply.then(|| ReplyTo { topic: "caller".into(), key: message_id }),
             reply_for: as_.reply_for,
-            trace: None,
-            request_hash: None,
+            ..Header::first(message_id, self.now)
         };
         let incoming = Incoming { key: Self::key(), header: &header, writer: &writer, body, intent: None };
         match control {

@@ -1,41 +1,7 @@
 //! The edges of the picture in the architecture: an arrow never points up, and leaves never see
 //! each other.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
-
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
-
-/// A package of the workspace, as `cargo metadata` tells it.
-#[derive(Deserialize)]
-pub struct Package {
-    pub name: String,
-    manifest_path: PathBuf,
-    dependencies: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    name: String,
-    /// `dev`, `build`, or nothing for a normal one.
-    kind: Option<String>,
-}
-
-impl Package {
-    /// Its folder.
-    pub fn folder(&self) -> &Path {
-        self.manifest_path.parent().unwrap_or(&self.manifest_path)
-    }
-
-    /// The folder that its folder is in: `crates`, `consumers`, …
-    fn shelf(&self) -> &str {
-        let shelf = self.folder().parent().and_then(Path::file_name);
-        shelf.and_then(|name| name.to_str()).unwrap_or_default()
-    }
-}
+use crate::packages::{Dependency, Package};
 
 /// What each crate may depend on within the workspace.
 const LAYERS: [(&str, &[&str]); 13] = [
@@ -87,22 +53,6 @@ const SOLE_USERS: [(&str, &[&str]); 2] = [("rdkafka", &["daybook-log", "daybook-
 /// What the simulator must never drag in: it has to build fast and run without a machine.
 const NOT_SIMULATED: [&str; 4] = ["daybook-log", "daybook-store", "daybook-driver", "daybook-facade"];
 
-/// The packages of the workspace.
-pub fn packages(root: &Path) -> Result<Vec<Package>> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        packages: Vec<Package>,
-    }
-    let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--no-deps"])
-        .current_dir(root)
-        .output()
-        .context("cargo does not start")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Metadata = serde_json::from_slice(&output.stdout)?;
-    Ok(metadata.packages)
-}
-
 /// Every edge that the picture does not have.
 pub fn check(packages: &[Package]) -> Vec<String> {
     let mut breaches = Vec::new();
@@ -142,6 +92,8 @@ fn may_use(package: &Package, dependency: &Dependency) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn package(shelf: &str, name: &str, uses: &[&str]) -> Package {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::bans::Bans;
 use super::codes::Codes;
-use super::layers::Package;
+use crate::packages::Package;
 use crate::schema::{files, folders};
 
 /// Longest source file in lines, unless one of its first lines says why it is longer.
