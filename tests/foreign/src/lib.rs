@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod request;
+
 use std::sync::{Arc, LazyLock};
 
 use daybook_engine::{pack, unpack};
@@ -7,6 +9,8 @@ use daybook_events::{Header, HeaderRef, Schemas, Sealed, StaticSchemas, Writer, 
 use daybook_vault::{InMemoryKeyStore, MasterKeys, Opened, OsAmbient, Vault, owner_of};
 use futures::executor::block_on;
 use uuid::Uuid;
+
+pub use request::request;
 
 /// A decoder of bytes that somebody else has written.
 pub struct Decoder {
@@ -19,7 +23,7 @@ pub struct Decoder {
 }
 
 /// All of them. Each has a file of its name in `fuzz/fuzz_targets`.
-pub const DECODERS: [Decoder; 7] = [
+pub const DECODERS: [Decoder; 8] = [
     Decoder { name: "header", decode: header, seeds: header_seeds },
     Decoder { name: "key", decode: key, seeds: key_seeds },
     Decoder { name: "frame", decode: framed, seeds: frame_seeds },
@@ -27,6 +31,7 @@ pub const DECODERS: [Decoder; 7] = [
     Decoder { name: "schema", decode: schema, seeds: schema_seeds },
     Decoder { name: "sealed", decode: sealed, seeds: sealed_seeds },
     Decoder { name: "outbox", decode: outbox, seeds: outbox_seeds },
+    Decoder { name: "request", decode: request, seeds: request::seeds },
 ];
 
 /// A record's header. What is read is written again as the same bytes: there is one way to write a header.

@@ -44,6 +44,7 @@ enum Verb {
     Down,
     /// Show what runs.
     Status {
+        /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
     },

@@ -31,6 +31,7 @@ const NAMES_MAX: usize = 3;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }

@@ -23,6 +23,7 @@ pub(crate) enum Arguments {
         /// Only those that need somebody's attention.
         #[arg(long)]
         attention: bool,
+        /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
     },

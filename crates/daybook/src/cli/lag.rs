@@ -20,6 +20,7 @@ pub(crate) struct Arguments {
     /// A line per partition.
     #[arg(long)]
     partitions: bool,
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }

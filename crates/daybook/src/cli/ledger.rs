@@ -19,6 +19,7 @@ use crate::output::{self, Table, counted};
 pub(crate) enum Arguments {
     /// Walk every journal in the book: each entry balances, follows the one before it and bears its own hash.
     Verify {
+        /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
     },

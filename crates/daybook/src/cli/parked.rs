@@ -24,6 +24,7 @@ pub(crate) enum Arguments {
         /// Only those parked under this code.
         #[arg(long)]
         code: Option<String>,
+        /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
     },

@@ -20,6 +20,7 @@ pub(crate) struct Arguments {
     /// Do everything, tell what was done, and keep nothing of it.
     #[arg(long)]
     dry_run: bool,
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }

@@ -32,6 +32,7 @@ pub(crate) enum Arguments {
         /// At most so many of each saga.
         #[arg(long, default_value_t = LIST_DEFAULT)]
         limit: u32,
+        /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
     },
@@ -39,6 +40,7 @@ pub(crate) enum Arguments {
     Show {
         saga: String,
         id: Uuid,
+        /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
     },

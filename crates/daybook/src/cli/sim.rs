@@ -40,6 +40,7 @@ pub(crate) struct Arguments {
     /// Leave a failing seed as it is.
     #[arg(long)]
     no_shrink: bool,
+    /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
 }

@@ -22,6 +22,7 @@ pub(crate) enum Arguments {
     },
     /// Tell in what they differ from the contract; fails where they do.
     Diff {
+        /// Print JSON instead of text.
         #[arg(long)]
         json: bool,
     },

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::counter::{ASKED, CONTROL, Counter, INPUT, OUTPUT, TYPE};
 
 /// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 pub struct Bench {
     pub log: Arc<Log>,

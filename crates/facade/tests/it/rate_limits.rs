@@ -19,7 +19,7 @@ const REQUESTS: u32 = 4;
 const WINDOW_SECONDS: u32 = 3_600;
 
 /// How long Redis may take to be noticed again.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One of several processes.
 struct Process {

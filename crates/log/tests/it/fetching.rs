@@ -23,13 +23,21 @@ async fn records_come_back_as_they_were_published_on_both_streams() {
     let mut data = Vec::new();
     let mut control = 0;
     while data.len() < 300 || control < 1 {
-        let fetched = within(fetcher.next()).await.unwrap();
-        let Fetched::Records { partition: 5, stream, token: 41, records } = fetched else {
-            panic!("unexpected: {fetched:?}")
-        };
-        match stream {
-            Stream::Data => data.extend(records),
-            Stream::Control => control += records.len(),
+        match within(fetcher.next()).await.unwrap() {
+            Fetched::Records { partition, stream, token, records } => {
+                assert_eq!((partition, token), (5, 41));
+                match stream {
+                    Stream::Data => data.extend(records),
+                    Stream::Control => control += records.len(),
+                }
+            }
+            // A machine that stands still for longer than a session loses its partitions, and begins anew.
+            Fetched::Revoked(partitions) => partitions.into_iter().for_each(|gone| fetcher.release(gone).unwrap()),
+            Fetched::Lost(_) => {}
+            Fetched::Assigned(_) => {
+                (data, control) = (Vec::new(), 0);
+                fetcher.fetch(5, 41, 0, 0).unwrap();
+            }
         }
     }
     for (offset, (record, sent)) in data.iter().zip(&sent).enumerate() {

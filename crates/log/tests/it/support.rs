@@ -11,7 +11,7 @@ use daybook_stack::{Server, Stack};
 use uuid::Uuid;
 
 /// No test waits longer for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 pub const DATA: &str = "learning.course.events.v1";
 pub const CONTROL: &str = "learning.course.control.v1";

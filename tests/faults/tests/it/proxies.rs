@@ -11,7 +11,7 @@ use faults::proxy::{Door, Link, Weather};
 use tokio::runtime::Runtime;
 
 /// Nothing here takes so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server that echoes lines, and counts them.
 struct Echo {
