@@ -11,6 +11,7 @@ use daybook_engine::{
 use daybook_events::{HeaderRef, Timestamp};
 use daybook_log::{Committed, Log, Refusal, Start, Tail};
 use daybook_store::{PartStore, Recovering, Store};
+use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -25,6 +26,8 @@ const EVIDENCE_BYTES_MAX: usize = 2 << 30;
 /// How long the members of the group may take to be gone: longer than a session.
 const LEAVE_LIMIT: Duration = Duration::from_secs(15);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Topics that are read side by side.
+const TOPICS_AT_ONCE: usize = 8;
 /// Progress is told whenever this many messages were arrived at.
 const PROGRESS_EVERY: usize = 10_000;
 
@@ -107,18 +110,35 @@ async fn published(
     // A shard whose outbox is empty may have published at any time, or never.
     let earliest = restored.iter().map(|restored| restored.last_made).min().flatten();
     let start = earliest.map_or(Start::Beginning, |at| Start::Time(at.plus_ms(-MARGIN_MS)));
+    let reading = topics.iter().map(|topic| published_in(topic, spec.name, start, log));
+    // Reading a topic to its end is mostly waiting.
+    let mut read = stream::iter(reading).buffered(TOPICS_AT_ONCE);
     let mut published: Vec<Vec<BookMessage>> = vec![Vec::new(); usize::from(PARTITIONS)];
-    for topic in topics {
-        let name: Arc<str> = topic.as_str().into();
-        let mut tail = log.tail(topic, start, false).await?;
-        while let Some(record) = tail.next().await? {
-            let header = record.header.as_deref().and_then(|bytes| HeaderRef::decode(bytes).ok());
-            let Some(shard) = header.and_then(|header| header.shard) else { continue };
-            if shard.instance == spec.name
-                && let Some(of_shard) = published.get_mut(usize::from(shard.partition))
-            {
-                of_shard.push(BookMessage { topic: Arc::clone(&name), record });
+    while let Some(of_topic) = read.next().await {
+        for (partition, message) in of_topic? {
+            if let Some(of_shard) = published.get_mut(usize::from(partition)) {
+                of_shard.push(message);
             }
+        }
+    }
+    Ok(published)
+}
+
+/// What the part has published to this topic, each with the partition of its shard.
+async fn published_in(
+    topic: &str,
+    part: &str,
+    start: Start,
+    log: &Log,
+) -> Result<Vec<(u16, BookMessage)>, daybook_log::Error> {
+    let name: Arc<str> = topic.into();
+    let mut tail = log.tail(topic, start, false).await?;
+    let mut published = Vec::new();
+    while let Some(record) = tail.next().await? {
+        let header = record.header.as_deref().and_then(|bytes| HeaderRef::decode(bytes).ok());
+        let shard = header.and_then(|header| header.shard).filter(|shard| shard.instance == part);
+        if let Some(partition) = shard.map(|shard| shard.partition) {
+            published.push((partition, BookMessage { topic: Arc::clone(&name), record }));
         }
     }
     Ok(published)

@@ -1,5 +1,6 @@
 //! The database, by `psql`: a client that is not ours.
 
+use std::io::Write as _;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -53,14 +54,10 @@ impl Sql {
     /// # Errors
     /// As [`Sql::rows`].
     pub fn run(&self, statement: &str) -> Result<String> {
-        let output = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url, "-c", statement])
-            .env("PGPASSWORD", &self.password)
-            .env("PGOPTIONS", format!("-c search_path={}", self.schema("read")))
-            .output()
-            .context("psql does not start")?;
-        ensure!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(String::from_utf8(output.stdout)?)
+        let mut psql = self.client("psql");
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]);
+        let printed = printed(psql.env("PGOPTIONS", format!("-c search_path={}", self.schema("read"))));
+        Ok(String::from_utf8(printed.with_context(|| statement.to_owned())?)?)
     }
 
     /// The full name of a schema of this platform.
@@ -73,12 +70,44 @@ impl Sql {
     /// # Errors
     /// When it cannot be dumped.
     pub fn dump(&self) -> Result<Vec<u8>> {
-        let output = Command::new("pg_dump")
-            .args(["--data-only", "--schema", &format!("{}*", self.schema_prefix), "-d", &self.url])
-            .env("PGPASSWORD", &self.password)
-            .output()
-            .context("pg_dump does not start")?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Ok(output.stdout)
+        printed(self.client("pg_dump").args(["--data-only", "--schema", &format!("{}*", self.schema_prefix)]))
     }
+
+    /// A copy of everything that this platform has stored, from which it can be restored.
+    ///
+    /// # Errors
+    /// When it cannot be dumped.
+    pub fn copy(&self) -> Result<Vec<u8>> {
+        printed(self.client("pg_dump").args(["--schema", &format!("{}*", self.schema_prefix)]))
+    }
+
+    /// Puts a copy in the place of everything that this platform has stored since.
+    ///
+    /// # Errors
+    /// When somebody still uses it, or the database does not take it.
+    pub fn restore(&self, copy: &[u8]) -> Result<()> {
+        let named =
+            format!("SELECT nspname AS name FROM pg_namespace WHERE starts_with(nspname, '{}')", self.schema_prefix);
+        for schema in self.rows(&named)? {
+            let name = schema["name"].as_str().context("a schema has a name")?;
+            self.run(&format!("DROP SCHEMA \"{name}\" CASCADE"))?;
+        }
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(copy)?;
+        printed(self.client("psql").args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"]).arg(file.path())).map(|_| ())
+    }
+
+    /// A client of Postgres that is about to connect to this database.
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-d", &self.url]).env("PGPASSWORD", &self.password);
+        command
+    }
+}
+
+/// What a program prints.
+fn printed(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.output().with_context(|| format!("{} does not start", command.get_program().display()))?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
 }

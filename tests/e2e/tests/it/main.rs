@@ -4,6 +4,7 @@ mod compensations;
 mod erasure;
 mod flows;
 mod kills;
+mod operators;
 mod records;
 mod refusals;
 mod requests;
