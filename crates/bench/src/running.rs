@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use daybook_consumer::Part;
-use daybook_driver::{Options, Surroundings, run_part};
+use daybook_driver::{Options, Readers, Surroundings, run_part};
 use daybook_log::Log;
 use daybook_service::{Drain, Metrics, OnFailure, Tasks};
 use daybook_store::{StartFrom, Store};
@@ -24,12 +24,14 @@ impl Running {
         let drain = Drain::default();
         let tasks = Tasks::new(drain.clone());
         let metrics = Metrics::new()?;
+        let readers: Readers = parts.iter().map(|part| part.leaf.spec()).collect();
         for Part { leaf, performer, .. } in parts {
             let around = Surroundings {
                 log: Arc::clone(log),
                 store: store.clone(),
                 drain: drain.clone(),
                 metrics: metrics.clone(),
+                readers: readers.clone(),
             };
             let options = Options { from: Some(StartFrom::Beginning), ..Options::default() };
             let name = leaf.spec().name;

@@ -45,6 +45,9 @@ pub(crate) fn tell(part: &str, alarm: &Alarm) {
                 "a timer could not be fired; tried again later"
             );
         }
+        Alarm::ParticipantLags { partition, topic, of, behind } => {
+            warn!(code = "participant-lags", part, partition, topic, of, behind, "deadlines wait for a participant");
+        }
         Alarm::Corrupt { partition } => {
             error!(code = "corrupt", part, partition, "stored bytes cannot be read; the partition stands still");
         }
@@ -78,6 +81,7 @@ pub(crate) fn code(alarm: &Alarm) -> &'static str {
         Alarm::Fenced { .. } => "fenced",
         Alarm::CommitUnknown => "commit-unknown",
         Alarm::TimerFailed { .. } => "timer-failed",
+        Alarm::ParticipantLags { .. } => "participant-lags",
         Alarm::Corrupt { .. } => "corrupt",
         Alarm::HeldFilling { .. } => "held-filling",
         Alarm::OffsetJump { .. } => "offset-jump",

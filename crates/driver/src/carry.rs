@@ -27,6 +27,7 @@ pub(crate) enum Done {
     Committed { ticket: u64, result: Result<Timestamp, CommitError>, nexts: Vec<(u16, i64)>, took: Duration },
     Performed { partition: u16, token: u64, intent_id: uuid::Uuid, outcome: Performed },
     Ends { partition: u16, token: u64, data: i64, control: i64 },
+    Progress { partition: u16, token: u64, topic: &'static str, of: u16, end: i64, next: i64 },
     Kept,
 }
 
@@ -142,6 +143,34 @@ pub(crate) async fn ends(log: Arc<Log>, data: &'static str, control: Arc<str>, p
             }
             Err(failed) => {
                 warn!(topic = data, partition, %failed, "the ends of a partition could not be asked for; trying again");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Asks how far the part that reads `topic` has come with its partition `of`, until it is answered. Nobody known to read it is
+/// nobody to wait for.
+pub(crate) async fn progress(
+    log: Arc<Log>,
+    reader: Option<&'static str>,
+    (partition, token): (u16, u64),
+    (topic, of): (&'static str, u16),
+) -> Done {
+    loop {
+        let committed = async {
+            match reader {
+                Some(part) => log.admin().committed(part, topic, of).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        match tokio::try_join!(log.admin().ends(topic, of), committed) {
+            Ok((Ends { start, end }, committed)) => {
+                let next = committed.map_or(end, |next| next.unwrap_or(start));
+                return Done::Progress { partition, token, topic, of, end, next };
+            }
+            Err(failed) => {
+                warn!(topic, of, %failed, "how far a participant has read could not be asked for; trying again");
                 tokio::time::sleep(ASK_AGAIN).await;
             }
         }

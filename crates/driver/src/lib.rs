@@ -15,5 +15,5 @@ mod traces;
 
 pub use error::Error;
 pub use observer::Observer;
-pub use part::{Options, Part, Surroundings, run_part};
+pub use part::{Options, Part, Readers, Surroundings, run_part};
 pub use recover::{Task as RecoveryTask, recover_part};

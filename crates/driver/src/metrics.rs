@@ -49,6 +49,10 @@ impl PartMetrics {
             (counter("daybook_gaps_total", "Records dropped because a number before them is missing.")?, |c| c.gaps),
             (counter("daybook_timers_total", "Timers fired.")?, |c| c.timers),
             (counter("daybook_timers_failed_total", "Timers that could not be fired.")?, |c| c.timers_failed),
+            (
+                counter("daybook_timers_put_off_total", "Times that a deadline waited for a lagging participant.")?,
+                |c| c.timers_put_off,
+            ),
             (counter("daybook_concluded_total", "Effects concluded.")?, |c| c.concluded),
             (counter("daybook_batches_total", "Batches committed.")?, |c| c.batches),
             (counter("daybook_republished_total", "Messages published again.")?, |c| c.republished),
@@ -70,6 +74,9 @@ impl PartMetrics {
             (gauge("daybook_intents_open", "Effects not concluded.")?, |g| g.intents_open as u64),
             (gauge("daybook_intents_attention", "Effects that need attention.")?, |g| g.intents_attention as u64),
             (gauge("daybook_blocked_keys", "Keys that wait.")?, |g| g.blocked_keys as u64),
+            (gauge("daybook_participants_lagging", "Partitions of participants that deadlines wait for.")?, |g| {
+                g.participants_lagging as u64
+            }),
             (gauge("daybook_breaker_open", "1 while the part's provider is down and calls are put off.")?, |g| {
                 g.breaker_open as u64
             }),

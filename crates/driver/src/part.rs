@@ -1,8 +1,9 @@
 //! Running a part.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use daybook_engine::{Engine, Leaf, Limits, Performer};
+use daybook_engine::{Engine, Leaf, Limits, PartKind, Performer, Spec};
 use daybook_log::Log;
 use daybook_service::{Drain, Metrics};
 use daybook_store::{StartFrom, Store};
@@ -37,6 +38,26 @@ pub struct Surroundings {
     pub store: Store,
     pub drain: Drain,
     pub metrics: Metrics,
+    /// Of the whole platform, run here or elsewhere.
+    pub readers: Readers,
+}
+
+/// Which part carries out the commands of a topic: whom deadlines wait for.
+#[derive(Clone, Debug, Default)]
+pub struct Readers(Arc<HashMap<&'static str, &'static str>>);
+
+impl Readers {
+    /// Name of the part that reads the topic.
+    pub(crate) fn of(&self, topic: &str) -> Option<&'static str> {
+        self.0.get(topic).copied()
+    }
+}
+
+impl<'a> FromIterator<&'a Spec> for Readers {
+    fn from_iter<T: IntoIterator<Item = &'a Spec>>(specs: T) -> Self {
+        let commanded = specs.into_iter().filter(|spec| matches!(spec.kind, PartKind::Aggregate | PartKind::Saga));
+        Self(Arc::new(commanded.map(|spec| (spec.input, spec.name)).collect()))
+    }
 }
 
 /// Runs the part until the process drains. The schemas of its messages are registered before. Passing trouble is waited out.
@@ -49,7 +70,7 @@ pub async fn run_part(part: Part, options: Options, around: Surroundings) -> Res
     if spec.effects.is_some() && part.performer.is_none() {
         return Err(Error::NoPerformer { part: spec.name.to_owned() });
     }
-    let Surroundings { log, store, drain, .. } = around;
+    let Surroundings { log, store, drain, readers, .. } = around;
     let Some(Prepared { store, book }) = prepare(&spec, &log, &store, options.from, &drain).await? else {
         return Ok(());
     };
@@ -58,7 +79,8 @@ pub async fn run_part(part: Part, options: Options, around: Surroundings) -> Res
     let publisher = log.publisher(spec.name);
     let schemas = Arc::clone(log.registry());
     let engine = Engine::new(Arc::clone(&part.leaf), schemas, options.limits);
-    let with = With { spec, performer: part.performer, log, store: Arc::new(store), book, observer: options.observer };
+    let (performer, observer) = (part.performer, options.observer);
+    let with = With { spec, performer, log, store: Arc::new(store), book, observer, readers };
     tracing::info!(part = with.spec.name, "a part runs");
     if let Some(observer) = &with.observer {
         observer.started();

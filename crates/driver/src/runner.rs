@@ -17,7 +17,7 @@ use crate::carry::{self, Done};
 use crate::clock::DatabaseClock;
 use crate::metrics::PartMetrics;
 use crate::traces::{self, Traces};
-use crate::{Error, Observer, alarm, behind};
+use crate::{Error, Observer, Readers, alarm, behind};
 
 /// How long a revoked partition may take to be let go; afterwards it is as good as lost.
 const REVOKE_LIMIT: Duration = Duration::from_secs(10);
@@ -43,6 +43,7 @@ pub(crate) struct With {
     /// Highest numbers found in the book at the start.
     pub book: HashMap<u16, Witness>,
     pub observer: Option<Arc<dyn Observer>>,
+    pub readers: Readers,
 }
 
 /// One part, run by one task.
@@ -302,6 +303,9 @@ impl Runner {
             Done::Ends { partition, token, data, control } => {
                 self.tell(Event::Ends { partition, token, data, control })
             }
+            Done::Progress { partition, token, topic, of, end, next } => {
+                self.tell(Event::Progress { partition, token, topic, of, end, next })
+            }
             Done::Kept => Ok(()),
         }
     }
@@ -343,6 +347,10 @@ impl Runner {
             Action::AskEnds { partition, token } => {
                 let (log, control) = (Arc::clone(&self.with.log), Arc::clone(&self.control));
                 self.work.push(carry::ends(log, self.with.spec.input, control, partition, token).boxed());
+            }
+            Action::AskProgress { partition, token, topic, of } => {
+                let (log, reader) = (Arc::clone(&self.with.log), self.with.readers.of(topic));
+                self.work.push(carry::progress(log, reader, (partition, token), (topic, of)).boxed());
             }
             Action::StoodDown { partition } => {
                 self.publisher.forget(partition);

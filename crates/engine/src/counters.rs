@@ -9,6 +9,8 @@ pub struct Counters {
     pub gaps: u64,
     pub timers: u64,
     pub timers_failed: u64,
+    /// Times that a deadline was put off because a participant lags.
+    pub timers_put_off: u64,
     pub concluded: u64,
     pub batches: u64,
     pub republished: u64,
@@ -32,6 +34,7 @@ impl Counters {
         self.gaps += batch.gaps;
         self.timers += batch.timers;
         self.timers_failed += batch.timers_failed;
+        self.timers_put_off += batch.timers_put_off;
         self.concluded += batch.concluded;
     }
 }

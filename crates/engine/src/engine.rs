@@ -19,6 +19,7 @@ use crate::mutation::LeftOut;
 use crate::outbox::{Delivery, Names};
 use crate::partition::{Answer, Blocked, Memory, Partition, Phase, Stage, Told};
 use crate::performing::{Next, OpenIntent, Run};
+use crate::waits::{Place, Reading};
 use crate::{
     Action, Alarm, Claimed, CommitError, Conclusion, Counters, DueAsk, DueRow, Event, HeldAsk, Leaf, Limits, Load,
     LoadError, Loaded, Mutation, Outgoing, Performance, Performed, Record, Stream, WakeAt,
@@ -135,7 +136,8 @@ impl Engine {
             let due = memory.timers.next_due.filter(|_| live && memory.timers.stage == Stage::Idle);
             let effect = memory.schedule.first().filter(|_| live).and_then(|(at, _)| self.breaker.next_attempt(*at));
             let behind = memory.publisher.behind_since().map(|since| since.plus_ms(self.limits.publish_mark_ms));
-            [claim, due, effect, behind, memory.publisher.resend_at()]
+            let ask = memory.waits.ask_at().filter(|_| live);
+            [claim, due, effect, behind, ask, memory.publisher.resend_at()]
         });
         let again = self.again.as_ref().map(|again| again.at);
         of_partitions.chain([again]).flatten().min()
@@ -161,6 +163,15 @@ impl Engine {
                 self.performed(partition, token, intent_id, outcome, now, actions);
             }
             Event::Ends { partition, token, data, control } => self.ends(partition, token, data, control),
+            Event::Progress { partition, token, topic, of, end, next } => {
+                self.progress(
+                    partition,
+                    token,
+                    Reading { place: Place { topic, partition: of }, end, next },
+                    now,
+                    actions,
+                );
+            }
             Event::Tick => {}
         }
         self.advance(now, actions);
@@ -211,6 +222,7 @@ impl Engine {
             return;
         }
         if memory.timers.stage == Stage::Idle && memory.timers.next_due.is_some_and(|due| due <= now) {
+            memory.timers.round += 1;
             if memory.left_out.has(Mutation::TimerBeforeUnread) {
                 memory.timers.stage = Stage::Barrier { until: now, data: 0, control: 0 };
             } else {
@@ -218,6 +230,13 @@ impl Engine {
                 actions.push(Action::AskEnds { partition: number, token });
             }
         }
+        let asks = memory.waits.ask(now, memory.publisher.published()).into_iter();
+        actions.extend(asks.map(|Place { topic, partition: of }| Action::AskProgress {
+            partition: number,
+            token,
+            topic,
+            of,
+        }));
         for stream in [Stream::Data, Stream::Control] {
             let queue = memory.queue(stream);
             if queue.paused && queue.bytes <= self.limits.queue_bytes_max / 2 {
@@ -431,12 +450,8 @@ impl Engine {
         if !messages.is_empty() && memory.publisher.append(&messages) {
             actions.push(Action::Publish { partition: number, attempt: memory.publisher.attempt(), messages });
         }
-        actions.push(Action::Witness {
-            partition: number,
-            next_data: memory.next_data,
-            incarnation: memory.incarnation,
-            out_seq: memory.out_seq,
-        });
+        memory.offsets.note(memory.out_seq, memory.next_data);
+        actions.extend(partition.witness());
     }
 }
 

@@ -59,6 +59,16 @@ pub enum Event {
         data: i64,
         control: i64,
     },
+    /// How far the part that reads `topic` has come with its partition `of`: where the partition ends, and what comes
+    /// next for the part. All before `next` was applied, and whatever it led to is in the log.
+    Progress {
+        partition: u16,
+        token: u64,
+        topic: &'static str,
+        of: u16,
+        end: i64,
+        next: i64,
+    },
     /// Nothing; time has passed. The driver calls at the latest at [`crate::Engine::wake_at`].
     Tick,
 }
@@ -108,7 +118,8 @@ pub enum Action {
         attempt: u64,
         messages: Vec<Outgoing>,
     },
-    /// Commit the group offset asynchronously, with the witness (incarnation, out_seq) as metadata.
+    /// Commit the group offset asynchronously, with the witness (incarnation, out_seq) as metadata. What everything before
+    /// the offset has led to is in the log.
     Witness {
         partition: u16,
         next_data: i64,
@@ -122,6 +133,13 @@ pub enum Action {
     AskEnds {
         partition: u16,
         token: u64,
+    },
+    /// Ask how far the part that reads `topic` has come with its partition `of`. Answer: `Progress`.
+    AskProgress {
+        partition: u16,
+        token: u64,
+        topic: &'static str,
+        of: u16,
     },
     /// Nothing of a revoked partition is in flight any more.
     Released {
@@ -181,6 +199,13 @@ pub enum Alarm {
         partition: u16,
         code: String,
     },
+    /// Deadlines have waited for a while for whoever reads this partition.
+    ParticipantLags {
+        partition: u16,
+        topic: &'static str,
+        of: u16,
+        behind: i64,
+    },
     /// Stored bytes cannot be read: the partition stands still.
     Corrupt {
         partition: u16,
@@ -216,6 +241,8 @@ pub struct Limits {
     pub page: u32,
     /// How long `published_seq` may wait for the next batch, in ms.
     pub publish_mark_ms: i64,
+    /// How long a deadline waits at most for a participant that has not read what it was sent, in ms.
+    pub lag_patience_ms: i64,
     /// First and largest wait before a failed claim, load or commit is tried again, in ms.
     pub retry_min_ms: i64,
     pub retry_max_ms: i64,
@@ -234,6 +261,7 @@ impl Default for Limits {
             intents_max: 5_000,
             page: 500,
             publish_mark_ms: 1_000,
+            lag_patience_ms: 24 * 60 * 60 * 1_000,
             retry_min_ms: 20,
             retry_max_ms: 2_000,
             message_bytes_max: 1_000_000,

@@ -20,6 +20,19 @@ pub trait Leaf: Send + Sync + 'static {
     /// Applies one input. On `Err` nothing of it takes effect and the record is parked.
     /// May panic: the engine treats that as `Fault { code: "panic" }`.
     fn handle(&self, input: &Input<'_>, rows: &mut Rows<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault>;
+
+    /// Whose answer this row waits for until it is due, if being due gives that up. While that participant has not even
+    /// read what it was sent, the row is not handed over as [`Input::Due`].
+    fn awaits(&self, _row: &Row) -> Option<Participant> {
+        None
+    }
+}
+
+/// Who was sent a command: the topic that it reads, and the command's key there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Participant {
+    pub topic: &'static str,
+    pub key: Uuid,
 }
 
 /// What a leaf is asked to apply.

@@ -14,6 +14,7 @@ mod io;
 mod leaf;
 mod marks;
 mod mutation;
+mod offsets;
 mod outbox;
 mod partition;
 mod performing;
@@ -22,6 +23,7 @@ mod recover;
 mod spec;
 mod tables;
 mod understood;
+mod waits;
 
 pub use codec::Corrupt;
 pub use commit::*;

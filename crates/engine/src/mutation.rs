@@ -21,6 +21,8 @@ pub enum Mutation {
     KeyPerCall,
     /// Timers fire without asking whether something is unread.
     TimerBeforeUnread,
+    /// Deadlines fire although a participant has not read what it was sent.
+    LagIgnored,
     /// What is held behind a key is released from its end.
     HeldReversed,
     /// Rows stay cached when a partition is lost and are used when it comes back.

@@ -11,10 +11,12 @@ use crate::cache::Cache;
 use crate::codec::Corrupt;
 use crate::marks::{LastNumbers, Marks, Verdict};
 use crate::mutation::LeftOut;
+use crate::offsets::Offsets;
 use crate::outbox::{Publisher, unpack};
 use crate::performing::{OpenIntent, Run};
+use crate::waits::Waits;
 use crate::{
-    Claimed, Conclusion, DueRow, EffectPolicy, Held, Intent, Limits, Mutation, Outgoing, Record, RowKey, Stream,
+    Action, Claimed, Conclusion, DueRow, EffectPolicy, Held, Intent, Limits, Mutation, Outgoing, Record, RowKey, Stream,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,9 @@ pub(crate) struct Memory {
     pub(crate) schedule: BTreeSet<(Timestamp, Uuid)>,
     pub(crate) cache: Cache,
     pub(crate) publisher: Publisher,
+    pub(crate) offsets: Offsets,
     pub(crate) timers: Timers,
+    pub(crate) waits: Waits,
     pub(crate) data: Queue,
     pub(crate) control: Queue,
     pub(crate) answers: VecDeque<Answer>,
@@ -141,6 +145,8 @@ pub(crate) struct Timers {
     /// No row is due before this.
     pub(crate) next_due: Option<Timestamp>,
     pub(crate) stage: Stage,
+    /// How often the log was asked for its ends.
+    pub(crate) round: u64,
     /// A row was due while its key was blocked: it is asked again when a key opens.
     pub(crate) skipped: bool,
 }
@@ -173,6 +179,13 @@ impl Partition {
     pub(crate) fn is_live(&self) -> bool {
         self.phase == Phase::Live
     }
+
+    /// The group offset to commit, when it has moved on.
+    pub(crate) fn witness(&mut self) -> Option<Action> {
+        let memory = &mut self.memory;
+        let (out_seq, next_data) = memory.offsets.published(memory.publisher.published())?;
+        Some(Action::Witness { partition: self.number, next_data, incarnation: memory.incarnation, out_seq })
+    }
 }
 
 impl Memory {
@@ -193,7 +206,9 @@ impl Memory {
             schedule: BTreeSet::new(),
             cache: Cache::new(0),
             publisher: Publisher::new(0, 0),
+            offsets: Offsets::default(),
             timers: Timers::default(),
+            waits: Waits::default(),
             data: Queue::at(0),
             control: Queue::at(0),
             answers: VecDeque::new(),
@@ -222,6 +237,8 @@ impl Memory {
         unpublished.retain(|message| message.seq > claimed.published_seq);
         let mut publisher = Publisher::new(attempt, claimed.published_seq);
         publisher.append(&unpublished);
+        let mut offsets = Offsets::default();
+        offsets.note(claimed.out_seq, claimed.next_data);
         let mut memory = Self {
             version: claimed.version,
             next_data: claimed.next_data,
@@ -234,6 +251,7 @@ impl Memory {
             last_numbers: LastNumbers::decode(&claimed.last_numbers)?,
             cache: Cache::new(limits.cache_rows_max),
             publisher,
+            offsets,
             timers: Timers { next_due: claimed.next_due, ..Timers::default() },
             data: Queue::at(claimed.next_data),
             control: Queue::at(claimed.next_control),

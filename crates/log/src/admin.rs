@@ -229,6 +229,20 @@ impl Admin {
         }
     }
 
+    /// The offset of the next record that a part has to read in a partition, as its group has committed it; `None`: it has
+    /// committed none.
+    ///
+    /// # Errors
+    /// When no broker answers in time.
+    pub async fn committed(&self, part: &str, topic: &str, partition: u16) -> Result<Option<i64>, Error> {
+        let (group, wire) = (self.settings.wire(part), self.settings.wire(topic));
+        self.ask(move |client| {
+            native::committed(client, &group, &wire, partition, ANSWER_TIMEOUT)
+                .map_err(Error::kafka("ask what a group has committed"))
+        })
+        .await
+    }
+
     /// librdkafka's questions block their thread.
     async fn ask<T: Send + 'static>(
         &self,

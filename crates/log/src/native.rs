@@ -1,7 +1,7 @@
-//! The three things that rdkafka does not wrap. All unsafe code of the log is in this file.
+//! The four things that rdkafka does not wrap. All unsafe code of the log is in this file.
 #![expect(
     unsafe_code,
-    reason = "rdkafka wraps neither DescribeTopics nor the lookup of one header by name nor the last known end of a partition"
+    reason = "rdkafka wraps neither DescribeTopics nor ListConsumerGroupOffsets nor the lookup of one header by name nor the last known end of a partition"
 )]
 
 use std::ffi::{CStr, CString, c_char};
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::bindings as sys;
+use rdkafka::bindings::rd_kafka_admin_op_t::{
+    RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
+};
 use rdkafka::client::Client;
 use rdkafka::error::{IsError, KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
@@ -69,28 +72,104 @@ pub(crate) fn describe_topics<C: ClientContext>(
 ) -> KafkaResult<Vec<Description>> {
     let names: Vec<CString> = names.iter().map(|name| CString::new(name.as_str())).collect::<Result<_, _>>()?;
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: every object made here is destroyed by its guard, in reverse order, after the last use; the event (and with it the
-    // result and descriptions read from it) lives until the end of the function; the client outlives all of them.
+    // SAFETY: the collection is destroyed by its guard after the request, which copies it; the event (and with it the result and
+    // descriptions read from it) lives until the end of the function.
     unsafe {
         let topics = Owned(
             sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len()),
             sys::rd_kafka_TopicCollection_destroy,
         );
-        let options = Owned(
-            sys::rd_kafka_AdminOptions_new(
-                client.native_ptr(),
-                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-            ),
-            sys::rd_kafka_AdminOptions_destroy,
+        let event = ask(client, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout, |options, queue| {
+            sys::rd_kafka_DescribeTopics(client.native_ptr(), topics.0, options, queue);
+        })?;
+        read_descriptions(event.0)
+    }
+}
+
+/// What a group has committed of one partition; `None`: nothing. Blocks up to `timeout`.
+pub(crate) fn committed<C: ClientContext>(
+    client: &Client<C>,
+    group: &str,
+    topic: &str,
+    partition: u16,
+    timeout: Duration,
+) -> KafkaResult<Option<i64>> {
+    let (group, topic) = (CString::new(group)?, CString::new(topic)?);
+    // SAFETY: list and question are destroyed by their guards after the request, which copies them; the event (and with it the
+    // offsets read from it) lives until the end of the function.
+    unsafe {
+        let list = Owned(sys::rd_kafka_topic_partition_list_new(1), sys::rd_kafka_topic_partition_list_destroy);
+        sys::rd_kafka_topic_partition_list_add(list.0, topic.as_ptr(), i32::from(partition));
+        let question = Owned(
+            sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), list.0),
+            sys::rd_kafka_ListConsumerGroupOffsets_destroy,
         );
+        let event = ask(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, timeout, |options, queue| {
+            let mut questions = [question.0];
+            sys::rd_kafka_ListConsumerGroupOffsets(
+                client.native_ptr(),
+                questions.as_mut_ptr(),
+                questions.len(),
+                options,
+                queue,
+            );
+        })?;
+        read_committed(event.0)
+    }
+}
+
+/// # Safety
+/// `event` must be the result of `ListConsumerGroupOffsets` for one group and one partition, and outlive the call.
+unsafe fn read_committed(event: *mut sys::rd_kafka_event_t) -> KafkaResult<Option<i64>> {
+    // SAFETY: as the caller promises; groups, partitions and their errors belong to the event.
+    unsafe {
+        let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event);
+        let mut count = 0;
+        if result.is_null() {
+            return Err(KafkaError::Canceled);
+        }
+        let groups = sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &mut count);
+        if count != 1 {
+            return Err(KafkaError::Canceled);
+        }
+        let failed = sys::rd_kafka_group_result_error(*groups);
+        if !failed.is_null() {
+            return Err(KafkaError::AdminOp(sys::rd_kafka_error_code(failed).into()));
+        }
+        let list = sys::rd_kafka_group_result_partitions(*groups);
+        if list.is_null() || (*list).cnt != 1 {
+            return Err(KafkaError::Canceled);
+        }
+        let found = &*(*list).elems;
+        if found.err.is_error() {
+            return Err(KafkaError::AdminOp(found.err.into()));
+        }
+        Ok((found.offset >= 0).then_some(found.offset))
+    }
+}
+
+/// Asks the brokers a question that `send` sends, and waits for the answer, which is not an error.
+///
+/// # Safety
+/// `send` must send a request of this kind with the options and to the queue that it is given.
+unsafe fn ask<C: ClientContext>(
+    client: &Client<C>,
+    kind: sys::rd_kafka_admin_op_t,
+    timeout: Duration,
+    send: impl FnOnce(*const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+) -> KafkaResult<Owned<sys::rd_kafka_event_t>> {
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: options and queue are destroyed by their guards, in reverse order, after the last use; the client outlives both.
+    unsafe {
+        let options =
+            Owned(sys::rd_kafka_AdminOptions_new(client.native_ptr(), kind), sys::rd_kafka_AdminOptions_destroy);
         let mut text = [0; 256];
         let set = sys::rd_kafka_AdminOptions_set_request_timeout(options.0, timeout_ms, text.as_mut_ptr(), text.len());
         if set.is_error() {
             return Err(KafkaError::AdminOpCreation(CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned()));
         }
         let queue = Owned(sys::rd_kafka_queue_new(client.native_ptr()), sys::rd_kafka_queue_destroy);
-        sys::rd_kafka_DescribeTopics(client.native_ptr(), topics.0, options.0, queue.0);
+        send(options.0, queue.0);
         let event = Owned(sys::rd_kafka_queue_poll(queue.0, timeout_ms), sys::rd_kafka_event_destroy);
         if event.0.is_null() {
             return Err(KafkaError::AdminOp(rdkafka::types::RDKafkaErrorCode::OperationTimedOut));
@@ -99,7 +178,7 @@ pub(crate) fn describe_topics<C: ClientContext>(
         if failed.is_error() {
             return Err(KafkaError::AdminOp(failed.into()));
         }
-        read_descriptions(event.0)
+        Ok(event)
     }
 }
 

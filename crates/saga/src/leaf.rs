@@ -1,14 +1,16 @@
 //! The saga as the engine sees it: an aggregate on its inbox, one row for each instance.
 
-use daybook_engine::{Context, Emit, Fault, Incoming, Input, Leaf, Output, PartKind, Row, RowKey, Rows, Spec};
+use daybook_engine::{
+    Context, Emit, Fault, Incoming, Input, Leaf, Output, PartKind, Participant, Row, RowKey, Rows, Spec,
+};
 use daybook_events::{Message, OperatorActed};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::definition::{ClosingEvent, encoded};
+use crate::definition::{ClosingEvent, Silence, encoded};
 use crate::flaw::Flaw;
 use crate::flow::Flow;
-use crate::instance::{Instance, Phase};
+use crate::instance::{Direction, Instance, Phase, Wake};
 use crate::notes::HistoryRow;
 use crate::replies::{owed, reject, reply_emit};
 use crate::verbs::Order;
@@ -253,6 +255,19 @@ impl<D: SagaData> Leaf for Versions<D> {
             Input::Control(incoming) => self.control(incoming, at),
             Input::Due { .. } => self.due(at),
             Input::Concluded { .. } => Err(Fault::with("effect-in-saga", "a saga has no effects")),
+        }
+    }
+
+    /// Where silence changes the course of the saga. An alarm changes nothing, and a participant that lags is worth one.
+    fn awaits(&self, row: &Row) -> Option<Participant> {
+        let instance = Instance::<D>::read(row).ok()?;
+        let awaited = instance.awaited.as_ref().filter(|awaited| matches!(awaited.wake, Wake::Deadline(_)))?;
+        let step = self.definition(&instance).ok()?.steps.get(awaited.step)?;
+        match (awaited.direction, step.silence) {
+            (Direction::Do, Silence::Undo { .. } | Silence::GoOn { .. }) => {
+                Some(Participant { topic: step.ask.topic, key: instance.steps.get(awaited.step)?.key? })
+            }
+            (Direction::Do, Silence::Alarm { .. }) | (Direction::Undo, _) => None,
         }
     }
 }

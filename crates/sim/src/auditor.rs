@@ -109,6 +109,7 @@ impl Auditor {
     pub(crate) fn appended(&mut self, topic: &str, record: &BookRecord, partition: u16, offset: i64, at: Timestamp) {
         let Some(Ok(header)) = record.header.as_deref().map(Header::decode) else { return };
         if header.reply_to.is_some() {
+            self.sagas.arrived(header.message_id, topic, partition, offset);
             self.owed.entry(header.message_id).or_insert_with(|| topic.to_owned());
         }
         let number = match &header.shard {
@@ -128,6 +129,9 @@ impl Auditor {
     /// A batch became true.
     pub(crate) fn committed(&mut self, spec: &Spec, commit: &Commit, at: Timestamp) {
         let part = spec.name;
+        for of_commit in &commit.partitions {
+            self.sagas.has_read(spec.input, of_commit.partition, of_commit.next_data);
+        }
         for row in &commit.outbox {
             let Ok(messages) = unpack(&row.messages) else {
                 self.blame(at, "the outbox can be read", format!("{part} {}", row.partition));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use daybook_engine::{Context, Fault, Input, Leaf, Output, Rows, Spec};
+use daybook_engine::{Context, Fault, Input, Leaf, Output, Participant, Row, Rows, Spec};
 use daybook_events::{
     Actor, CourseId, CoursePublished, Currency, EnrollLearner, EnrollmentId, Header, Message, Money, OrganizationId,
     PersonId, PublishCourse, ReplyTo, Schemas, StaticSchemas, Timestamp, WithdrawCourse, WithdrawLearner, encode,
@@ -80,6 +80,10 @@ impl Leaf for Declaring {
 
     fn handle(&self, input: &Input<'_>, rows: &mut Rows<'_>, cx: &Context, out: &mut Output) -> Result<(), Fault> {
         self.leaf.handle(input, rows, cx, out)
+    }
+
+    fn awaits(&self, row: &Row) -> Option<Participant> {
+        self.leaf.awaits(row)
     }
 }
 

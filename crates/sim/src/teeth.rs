@@ -60,7 +60,7 @@ const fn tooth_of(name: &'static str, left_out: LeftOut, shows: &'static str) ->
 }
 
 /// Every rule that can be left out.
-pub const TEETH: [Tooth; 17] = [
+pub const TEETH: [Tooth; 18] = [
     tooth("no version compare", LeftOut::Database(Lapse::VersionNotCompared)),
     tooth("version not raised where nothing is taken in", LeftOut::Engine(Mutation::VersionRaisedByRecordsOnly)),
     tooth("offset outside the transaction", LeftOut::Database(Lapse::OffsetsBeforeBatch)),
@@ -81,6 +81,11 @@ pub const TEETH: [Tooth; 17] = [
         "timer fired before unread replies",
         LeftOut::Engine(Mutation::TimerBeforeUnread),
         "what is unread comes before a deadline",
+    ),
+    tooth_of(
+        "deadline passed while its participant lagged",
+        LeftOut::Engine(Mutation::LagIgnored),
+        "a deadline waits for whom it asked",
     ),
     tooth_of(
         "held messages released out of order",

@@ -91,6 +91,15 @@ enum Happening {
         partition: u16,
         token: u64,
     },
+    Progress {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        partition: u16,
+        token: u64,
+        topic: &'static str,
+        of: u16,
+    },
     Perform {
         worker: usize,
         epoch: u64,
@@ -176,6 +185,8 @@ pub struct World {
     seats: Vec<[Seat; PARTITIONS as usize]>,
     /// Partitions that nobody reads before this time.
     gone_until: HashMap<(usize, u16), Timestamp>,
+    /// What the group of each part has committed last.
+    group_offsets: HashMap<(usize, u16), i64>,
     /// Which parts read a topic, and as which stream.
     readers: BTreeMap<String, Vec<(usize, Stream)>>,
     queue: BinaryHeap<Reverse<Scheduled>>,
@@ -210,6 +221,7 @@ impl World {
             workers: (0..settings.workers).map(|_| Worker::new(&leaves, &limits, of_engine)).collect(),
             seats: vec![[Seat::default(); PARTITIONS as usize]; leaves.len()],
             gone_until: HashMap::new(),
+            group_offsets: HashMap::new(),
             limits,
             left_out,
             leaves,
@@ -302,6 +314,10 @@ impl World {
                 let data = self.book.end(spec.input, partition);
                 let control = self.book.end(&spec.control, partition);
                 self.later(worker, epoch, part, Event::Ends { partition, token, data, control });
+            }
+            Happening::Progress { worker, epoch, part, partition, token, topic, of } => {
+                let (end, next) = self.progress(topic, of);
+                self.later(worker, epoch, part, Event::Progress { partition, token, topic, of, end, next });
             }
             Happening::Perform { worker, epoch, part, token, performance } => {
                 self.perform(worker, epoch, part, token, performance);
@@ -407,7 +423,12 @@ impl World {
                     self.send(worker, epoch, part, partition, attempt, message);
                 }
             }
-            Action::Witness { .. } => {}
+            Action::Witness { partition, next_data, .. } => {
+                // The brokers take it from a member alone.
+                if self.seats[part][usize::from(partition)].owner == Some((worker, epoch)) {
+                    self.group_offsets.insert((part, partition), next_data);
+                }
+            }
             Action::Perform { token, performance } => {
                 let after_ms = self.rng.between(0, 5);
                 self.schedule(after_ms, Happening::Perform { worker, epoch, part, token, performance });
@@ -415,6 +436,10 @@ impl World {
             Action::AskEnds { partition, token } => {
                 let after_ms = self.rng.between(0, 3);
                 self.schedule(after_ms, Happening::Ends { worker, epoch, part, partition, token });
+            }
+            Action::AskProgress { partition, token, topic, of } => {
+                let after_ms = self.rng.between(0, 3);
+                self.schedule(after_ms, Happening::Progress { worker, epoch, part, partition, token, topic, of });
             }
             Action::Released { partition } => self.released(worker, part, partition),
             Action::StoodDown { partition } => {
@@ -430,6 +455,7 @@ impl World {
         match alarm {
             Alarm::Gap { .. } => self.tally.count("gap seen"),
             Alarm::Fenced { .. } => self.tally.count("writer fenced"),
+            Alarm::ParticipantLags { .. } => self.tally.count("participant waited for"),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use daybook_driver::{Observer, Options, Surroundings, run_part};
+use daybook_driver::{Observer, Options, Readers, Surroundings, run_part};
 use daybook_engine::{Commit, PartKind};
 use daybook_facade::{Overload, Wakes};
 use daybook_log::{Difference, Log, Refusal, plan, subjects};
@@ -216,6 +216,7 @@ impl Process {
 
     fn start_parts(&self, live: &Live, chosen: &Chosen, log: &Arc<Log>, store: &Store, waker: &Waker) -> Result<()> {
         let limits = connect::limits(&live.settings.engine);
+        let readers: Readers = leaves::specs()?.iter().collect();
         for leaf in &chosen.leaves {
             for part in leaf.parts(&Means::Live(live))? {
                 let (name, kind) = (part.leaf.spec().name, part.leaf.spec().kind);
@@ -229,6 +230,7 @@ impl Process {
                     store: store.clone(),
                     drain: self.drain.clone(),
                     metrics: self.metrics.clone(),
+                    readers: readers.clone(),
                 };
                 let part = daybook_driver::Part { leaf: part.leaf, performer: part.performer };
                 self.tasks.spawn(name, OnFailure::EndProcess, run_part(part, options, around));

@@ -2,6 +2,7 @@
 
 mod counter;
 mod effects;
+mod lagging;
 mod parts;
 mod recover;
 mod support;

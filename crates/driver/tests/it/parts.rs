@@ -4,7 +4,7 @@ use daybook_driver::Error;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::counter::{Counter, OUTPUT};
+use crate::counter::{Counter, INPUT, OUTPUT};
 use crate::support::{Bench, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,8 +43,8 @@ async fn what_cannot_be_read_or_panics_is_parked_and_the_rest_flows() {
     let bench = Bench::new().await;
     let running = bench.run();
     let stranger = |number| Uuid::from_u128(number);
-    bench.send_raw(stranger(1), b"not framed".to_vec()).await;
-    bench.send_raw(stranger(2), [0, 0x3b, 0x9a, 0xc9, 0xff, 1].to_vec()).await;
+    bench.send_raw(INPUT, stranger(1), b"not framed".to_vec()).await;
+    bench.send_raw(INPUT, stranger(2), [0, 0x3b, 0x9a, 0xc9, 0xff, 1].to_vec()).await;
     bench.send(0..100).await;
     bench.expect_counts(100).await;
     running.end().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daybook_driver::{Error, Options, Part, Surroundings, run_part};
-use daybook_engine::{PARTITIONS, Performer};
+use daybook_engine::{Leaf, PARTITIONS, Performer};
 use daybook_events::{Header, HeaderRef, Retention, Schemas, Timestamp, descriptor, frame, key, unframe};
 use daybook_log::{Log, Request, Requests, Start, Subject, TopicPlan};
 use daybook_service::{Drain, Metrics};
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::counter::{ASKED, CONTROL, Counter, INPUT, OUTPUT, TYPE};
+use crate::lagging;
 
 /// No test waits longer for anything.
 pub const PATIENCE: Duration = Duration::from_secs(240);
@@ -62,13 +63,13 @@ impl Bench {
             ..daybook_log::Settings::default()
         })
         .expect("settings");
-        let topics = [INPUT, CONTROL, OUTPUT].map(|name| TopicPlan {
-            name: name.to_owned(),
+        let topics = [INPUT, CONTROL, OUTPUT].iter().chain(&lagging::TOPICS).map(|name| TopicPlan {
+            name: (*name).to_owned(),
             partitions: PARTITIONS,
             // The records of the tests are older than what a command's topic keeps.
             retention: Retention::Forever,
         });
-        log.admin().apply(&topics).await.expect("topics");
+        log.admin().apply(&topics.collect::<Vec<_>>()).await.expect("topics");
         let subject = Subject {
             name: format!("{OUTPUT}-{TYPE}"),
             full_name: TYPE,
@@ -98,13 +99,14 @@ impl Bench {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a task that a test can kill")]
-    pub fn run_leaf(&self, leaf: Counter, performer: Option<Arc<dyn Performer>>, from: Option<StartFrom>) -> Running {
+    pub fn run_leaf(&self, leaf: impl Leaf, performer: Option<Arc<dyn Performer>>, from: Option<StartFrom>) -> Running {
         let drain = Drain::new(Duration::from_secs(20));
         let around = Surroundings {
             log: Arc::clone(&self.log),
             store: self.store.clone(),
             drain: drain.clone(),
             metrics: self.metrics.clone(),
+            readers: [Counter::new().spec()].into_iter().collect(),
         };
         let part = Part { leaf: Arc::new(leaf), performer };
         Running { drain, task: tokio::spawn(run_part(part, Options { from, ..Options::default() }, around)) }
@@ -118,19 +120,19 @@ impl Bench {
                 let mut value = Vec::new();
                 frame(id, &mut value);
                 value.extend_from_slice(b"count");
-                self.send_raw(key_of(*number), value)
+                self.send_raw(INPUT, key_of(*number), value)
             });
             join_all(sending).await;
         }
     }
 
-    pub async fn send_raw(&self, to: Uuid, value: Vec<u8>) {
+    pub async fn send_raw(&self, topic: &str, to: Uuid, value: Vec<u8>) {
         self.sent.set(self.sent.get() + 1);
         let message_id = Uuid::from_u128(self.sent.get());
         let mut header = Vec::new();
         Header::first(message_id, Timestamp(0)).encode(&mut header).expect("a header");
         let request = Request {
-            topic: INPUT,
+            topic,
             key: &key::of(to),
             type_name: TYPE,
             message_id,

@@ -12,6 +12,8 @@ pub struct Gauges {
     pub intents_open: usize,
     pub intents_attention: usize,
     pub blocked_keys: usize,
+    /// Partitions of participants that deadlines wait for.
+    pub participants_lagging: usize,
     /// 1 while the provider is down: calls are put off, but for one at a time.
     pub breaker_open: usize,
 }
@@ -32,6 +34,7 @@ impl Engine {
             let attention = memory.intents.values().filter(|open| open.run == Run::Attention);
             gauges.intents_attention += attention.count();
             gauges.blocked_keys += memory.blocked.len();
+            gauges.participants_lagging += memory.waits.lagging();
         }
         gauges
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::outbox::Publisher;
+use crate::waits::Learned;
 
 impl Engine {
     pub(super) fn assigned(&mut self, number: u16, actions: &mut Vec<Action>) {
@@ -58,6 +59,7 @@ impl Engine {
                     self.counters.republished += unpublished.len() as u64;
                     actions.push(Action::Publish { partition: number, attempt, messages: unpublished });
                 }
+                actions.extend(partition.witness());
                 actions.push(Action::Fetch { partition: number, token, data, control });
             }
             Err(_) => {
@@ -116,7 +118,10 @@ impl Engine {
         let publisher = &mut partition.memory.publisher;
         let was_full = publisher.unacknowledged() >= self.limits.unacknowledged_max;
         match publisher.delivered(attempt, seq, ok, now, self.limits.retry_min_ms) {
-            Delivery::Noted => !was_full && partition.phase != Phase::Leaving,
+            Delivery::Noted => {
+                actions.extend(partition.witness());
+                !was_full && partition.phase != Phase::Leaving
+            }
             Delivery::Stale => true,
             Delivery::GoBack => {
                 self.counters.deliveries_failed += 1;
@@ -131,6 +136,29 @@ impl Engine {
             && let Stage::Asked { until } = partition.memory.timers.stage
         {
             partition.memory.timers.stage = Stage::Barrier { until, data, control };
+        }
+    }
+
+    /// A participant has told how far it has read.
+    pub(super) fn progress(
+        &mut self,
+        number: u16,
+        token: u64,
+        reading: Reading,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|partition| partition.token == token) else {
+            return;
+        };
+        let memory = &mut partition.memory;
+        match memory.waits.learned(reading, memory.timers.round, now) {
+            Learned::HasRead => memory.timers.note(now),
+            Learned::Lags { tell: true, behind } => {
+                let Place { topic, partition: of } = reading.place;
+                actions.push(Action::Alarm(Alarm::ParticipantLags { partition: number, topic, of, behind }));
+            }
+            Learned::Lags { tell: false, .. } | Learned::NotAsked => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a partition's memory takes over what was loaded and committed.
 
 use super::*;
+use crate::waits::Waiting;
 
 impl Memory {
     pub(super) fn gather(&mut self, number: u16, limits: &Limits, load: &mut Load) {
@@ -60,6 +61,12 @@ impl Memory {
         self.timers.skipped |= work.due_skipped;
         if work.due_failed {
             self.timers.note(now.plus_ms(FAILED_TIMER_MS));
+        }
+        for Waiting { place, due, until } in work.waits {
+            if self.waits.wait(place, due, now, self.out_seq) {
+                self.timers.note(now);
+            }
+            self.timers.note(until);
         }
         for (key, row) in work.rows {
             if let Some(due) = row.as_ref().and_then(|row| row.due) {

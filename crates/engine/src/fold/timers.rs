@@ -1,6 +1,7 @@
 //! Rows whose time has come.
 
 use super::*;
+use crate::waits::{Place, Waiting};
 
 impl Folder<'_> {
     pub(super) fn due(&mut self, partition: &Partition, work: &mut Work, due: &DueRow) {
@@ -11,6 +12,11 @@ impl Folder<'_> {
         }
         if work.blocked_of(partition, &key).is_some() {
             work.due_skipped = true;
+            return;
+        }
+        if let Some(waiting) = self.waiting(partition, work, due) {
+            self.counters.timers_put_off += 1;
+            work.waits.push(waiting);
             return;
         }
         let message_id = timer_id(self.leaf.spec().name, due);
@@ -24,6 +30,28 @@ impl Folder<'_> {
                 self.alarms.push(Alarm::TimerFailed { partition: partition.number, code: fault.code.to_owned() });
             }
         }
+    }
+
+    /// Whom the row waits for although its time has come.
+    fn waiting(&self, partition: &Partition, work: &Work, due: &DueRow) -> Option<Waiting> {
+        // What the book tells has happened, and was waited for then.
+        if self.published.is_some() || partition.memory.left_out.has(Mutation::LagIgnored) {
+            return None;
+        }
+        let until = due.due.plus_ms(self.limits.lag_patience_ms);
+        if until <= self.now {
+            return None;
+        }
+        let loaded = || self.batch.rows.get(&(partition.number, due.row));
+        let row = work.rows.get(&due.row).or_else(loaded)?.as_ref();
+        // A row that was changed meanwhile is not due any more: the leaf finds that out.
+        let row = row.filter(|row| row.due == Some(due.due))?;
+        // What panics here panics in `handle` too.
+        let participant = catch_unwind(AssertUnwindSafe(|| self.leaf.awaits(row))).ok().flatten()?;
+        let of = key::partition(&key::of(participant.key), u32::from(PARTITIONS));
+        let place = Place { topic: participant.topic, partition: u16::try_from(of).ok()? };
+        let Memory { waits, timers, .. } = &partition.memory;
+        (!waits.has_read(place, due.due, timers.round)).then_some(Waiting { place, due: due.due, until })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a batch makes of one partition, before it is committed.
 
 use super::*;
+use crate::waits::Waiting;
 
 /// What the batch makes of one partition; the engine takes it over after the commit.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) struct Work {
     /// A due row was passed over because its key is blocked, or could not be fired.
     pub(crate) due_skipped: bool,
     pub(crate) due_failed: bool,
+    /// Due rows that were passed over because a participant has not read what it was sent.
+    pub(crate) waits: Vec<Waiting>,
     pub(super) incarnation: u32,
 }
 
@@ -61,6 +64,7 @@ impl Work {
             taken: Taken::default(),
             due_skipped: false,
             due_failed: false,
+            waits: Vec::new(),
             incarnation: memory.incarnation,
         }
     }

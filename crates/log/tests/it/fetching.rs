@@ -158,6 +158,10 @@ async fn the_witness_is_found_again() {
     assert_eq!(committed.len(), 1);
     assert_eq!((committed[0].partition, committed[0].next), (5, 12));
     assert_eq!(committed[0].witness, Some(witness));
+    // Anybody may ask.
+    assert_eq!(log.admin().committed("courses", DATA, 5).await.unwrap(), Some(12));
+    assert_eq!(log.admin().committed("courses", DATA, 6).await.unwrap(), None);
+    assert_eq!(log.admin().committed("nobody", DATA, 5).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,11 @@
 //! The rules one by one, by hand: what the prover cannot tell from right and wrong ends.
 
+use daybook_engine::{Leaf, Participant};
 use daybook_events::{
-    CancelSaga, CompensateSaga, EnrollmentOpened, Message, OperatorActed, PersonId, Rejected, RetryStep, SagaEnded,
-    SeatReleased, SeatReserved, SkipStep,
+    CancelSaga, CompensateSaga, EnrollmentOpened, Message, OperatorActed, PersonId, Rejected, ReserveSeat, RetryStep,
+    SagaEnded, SeatReleased, SeatReserved, SkipStep,
 };
+use uuid::Uuid;
 
 use super::{As, Bench, ask, blank, cancel, decoded, open, opened, repeatable_toy, sent, toy};
 use crate::flow::resend_pause_ms;
@@ -259,4 +261,18 @@ fn an_answer_to_a_question_of_nobody_is_noted() {
     let rejected = Rejected { key_text: String::new(), command: String::new(), code: "refused".into(), detail: None };
     let out = bench.message(&rejected, stray, false).unwrap();
     assert_eq!((out.messages.len(), out.history.len(), bench.row.is_none()), (0, 1, true));
+}
+
+#[test]
+fn a_deadline_that_gives_up_waits_for_whom_it_asked_and_an_alarm_for_nobody() {
+    let awaits = |bench: &Bench<super::Toy>| bench.leaf.awaits(bench.row.as_ref().unwrap());
+    assert_eq!(awaits(&started()), None, "`open` raises an alarm and waits on");
+    let mut bench = after(&[OPENED]);
+    assert_eq!(awaits(&bench), Some(Participant { topic: ReserveSeat::TOPIC, key: Uuid::from_u128(9) }));
+    bench.wait().unwrap();
+    assert_eq!(bench.status(), "compensating");
+    assert_eq!(awaits(&bench), None, "an undo is waited for in any case");
+    let mut bench = after(&[OPENED]);
+    bench.reject("course-full").unwrap();
+    assert_eq!(awaits(&bench), None, "it was answered");
 }

@@ -19,6 +19,10 @@ const SHORTEST_DEADLINE_MS: i64 = 60_000;
 /// than any worker takes from asking for the log's ends to committing.
 const UNREAD_MS: i64 = 10 * 60_000;
 
+/// A deadline waits for at least this long for a participant that has not read what it was sent, in ms: as
+/// `lag_patience_ms` of the engine's limits.
+const LAG_PATIENCE_MS: i64 = 24 * 60 * 60_000;
+
 /// What an undo takes back, per saga.
 const UNDOES: [(&str, &str, &str); 4] = [
     ("enrollment-saga", CancelEnrollment::FULL_NAME, OpenEnrollment::FULL_NAME),
@@ -52,6 +56,10 @@ pub(super) struct Sagas {
     /// When each command was sent.
     asked_at: HashMap<Uuid, Timestamp>,
     answers: HashMap<Uuid, Answer>,
+    /// Where each command stands: topic, partition, offset.
+    commands: HashMap<Uuid, (String, u16, i64)>,
+    /// How far the parts have come, per topic and partition.
+    read: HashMap<(&'static str, u16), i64>,
 }
 
 /// As much of an entry of a saga's history as tells of deadlines.
@@ -66,6 +74,16 @@ impl Sagas {
     /// An answer reached an inbox.
     pub(super) fn answered(&mut self, reply_for: Uuid, partition: u16, offset: i64, at: Timestamp) {
         self.answers.entry(reply_for).or_insert(Answer { partition, offset, at });
+    }
+
+    /// A command reached its topic.
+    pub(super) fn arrived(&mut self, command_id: Uuid, topic: &str, partition: u16, offset: i64) {
+        self.commands.entry(command_id).or_insert_with(|| (topic.to_owned(), partition, offset));
+    }
+
+    /// A part has come this far.
+    pub(super) fn has_read(&mut self, topic: &'static str, partition: u16, next: i64) {
+        self.read.insert((topic, partition), next);
     }
 
     /// A saga sends a command; `answer_to`: the command whose answer led to it, if one did.
@@ -101,6 +119,13 @@ impl Sagas {
             let detail = format!("{part} {} {step}: {} ms after it was sent", row.key, row.at.ms_since(*sent_at));
             return Some(("no deadline passes before its time", detail));
         }
+        if entry.what == "timed-out"
+            && row.at.ms_since(*sent_at) < LAG_PATIENCE_MS
+            && let Some(unread) = self.unread(command_id)
+        {
+            let detail = format!("{part} {} {step}: {unread}", row.key);
+            return Some(("a deadline waits for whom it asked", detail));
+        }
         let answer = self.answers.get(&command_id)?;
         let of_partition = commit.partitions.iter().find(|of_commit| of_commit.partition == answer.partition)?;
         let is_unread = answer.offset >= of_partition.next_data;
@@ -109,6 +134,15 @@ impl Sagas {
             return Some(("what is unread comes before a deadline", detail));
         }
         None
+    }
+
+    /// Where a command waits to be read.
+    fn unread(&self, command_id: Uuid) -> Option<String> {
+        let Some((topic, partition, offset)) = self.commands.get(&command_id) else {
+            return Some("not published".to_owned());
+        };
+        let next = self.read.iter().find(|((of, number), _)| of == topic && number == partition).map_or(0, |(_, n)| *n);
+        (next <= *offset).then(|| format!("{topic} {partition}, read up to {next} of {offset}"))
     }
 }
 

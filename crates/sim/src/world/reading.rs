@@ -18,6 +18,15 @@ impl World {
         }
     }
 
+    /// Where a partition ends, and what comes next for whoever carries out the commands in it.
+    pub(super) fn progress(&self, topic: &str, of: u16) -> (i64, i64) {
+        let end = self.book.end(topic, of);
+        let mut readers = self.readers.get(topic).into_iter().flatten();
+        let reader = readers.find(|(_, stream)| *stream == Stream::Data);
+        let next = reader.map_or(end, |(part, _)| self.group_offsets.get(&(*part, of)).copied().unwrap_or(0));
+        (end, next)
+    }
+
     /// A fetch is sent when there is something to read and none is under way.
     pub(super) fn plan_fetch(&mut self, worker: usize, part: usize, partition: u16, stream: Stream) {
         let end = self.book.end(self.topic(part, stream), partition);

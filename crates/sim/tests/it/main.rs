@@ -50,12 +50,13 @@ fn under_every_fault_the_rules_hold() {
 
 /// What has to happen at least once, or the run shows nothing of it. A call whose key is forgotten is not among it: calls that are
 /// so late are looked up instead.
-const FAULTS: [&str; 23] = [
+const FAULTS: [&str; 24] = [
     "crash",
     "stopped",
     "stopped in a commit",
     "rebalance",
     "consumer gone",
+    "participant waited for",
     "clock jump",
     "commit unknown, done",
     "commit unknown, not done",

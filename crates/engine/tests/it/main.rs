@@ -1,0 +1,4 @@
+//! The engine by itself: what happens is told by hand.
+
+mod desk;
+mod lagging;
