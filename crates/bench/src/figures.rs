@@ -31,7 +31,18 @@ pub struct Verdict {
 pub struct Report {
     pub benchmark: &'static str,
     pub cases: Vec<Case>,
+    /// How it went on, where that is of interest.
+    pub series: Option<Series>,
     pub verdicts: Vec<Verdict>,
+}
+
+/// The same figures again and again.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What the rows are counted in.
+    step: &'static str,
+    columns: &'static [&'static str],
+    rows: Vec<Vec<f64>>,
 }
 
 /// Least, median and greatest of some values.
@@ -57,6 +68,38 @@ pub fn percentile(sorted: &[f64], percent: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     let place = (last as f64 * percent / 100.0).round() as usize;
     sorted.get(place.min(last)).copied().unwrap_or_default()
+}
+
+/// By how many percent of their mean the values rise or fall from the first to the last: the slope of the line through them by least
+/// squares. 0 for fewer than two, and where the mean is 0.
+pub fn drift_percent(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    if values.len() < 2 || mean == 0.0 {
+        return 0.0;
+    }
+    let middle = (count - 1.0) / 2.0;
+    let places = || (0..values.len()).map(|place| place as f64 - middle);
+    let slope = places().zip(values).map(|(place, value)| place * (value - mean)).sum::<f64>()
+        / places().map(|place| place * place).sum::<f64>();
+    slope * (count - 1.0) / mean * 100.0
+}
+
+impl Series {
+    /// These figures of each run.
+    pub fn of(step: &'static str, columns: &'static [&'static str], runs: &[Figures]) -> Self {
+        let row = |run: &Figures| columns.iter().map(|column| run.get(column).copied().unwrap_or_default()).collect();
+        Self { step, columns, rows: runs.iter().map(row).collect() }
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let head = self.columns.iter().map(|column| format!("{column:>8}")).collect::<String>();
+        let row = |(number, row): (usize, &Vec<f64>)| {
+            let cells = row.iter().map(|value| format!("{:>8}", short(*value))).collect::<String>();
+            format!("{number:<7}{cells}")
+        };
+        std::iter::once(format!("{:<7}{head}", self.step)).chain((1..).zip(&self.rows).map(row))
+    }
 }
 
 impl Case {
@@ -118,13 +161,14 @@ impl Report {
 
     /// A table for people: one line per figure, then the verdicts.
     pub fn table(&self) -> String {
-        let mut lines = vec![format!("{:<44} {:>12} {:>12} {:>12}", self.benchmark, "min", "median", "max")];
+        let mut lines = vec![format!("{:<43} {:>11} {:>11} {:>11}", self.benchmark, "min", "median", "max")];
         for case in &self.cases {
             for (name, Spread { min, median, max }) in case.figures() {
                 let label = format!("{} {name}", case.name);
-                lines.push(format!("{label:<44} {:>12} {:>12} {:>12}", short(min), short(median), short(max)));
+                lines.push(format!("{label:<43} {:>11} {:>11} {:>11}", short(min), short(median), short(max)));
             }
         }
+        lines.extend(self.series.iter().flat_map(Series::lines));
         for verdict in &self.verdicts {
             let Verdict { what, value, floor, goal, .. } = verdict;
             let (value, floor, goal) = (short(*value), short(*floor), short(*goal));
@@ -149,6 +193,7 @@ impl Report {
         json!({
             "benchmark": self.benchmark,
             "cases": cases.collect::<Vec<_>>(),
+            "series": self.series.as_ref().map(|series| json!({ "columns": series.columns, "rows": series.rows })),
             "verdicts": verdicts.collect::<Vec<_>>(),
         })
     }
@@ -181,6 +226,23 @@ mod tests {
         assert_eq!(percentile(&sorted, 99.0), 99.0);
         assert_eq!(percentile(&sorted, 100.0), 100.0);
         assert_eq!(percentile(&[], 50.0), 0.0);
+    }
+
+    #[test]
+    fn what_is_flat_drifts_by_nothing_and_what_grows_by_its_growth() {
+        assert_eq!(drift_percent(&[5.0, 5.0, 5.0]), 0.0);
+        assert_eq!(drift_percent(&[90.0, 100.0, 110.0]), 20.0);
+        assert_eq!(drift_percent(&[110.0, 90.0]), -20.0);
+        assert_eq!(drift_percent(&[1.0]), 0.0);
+    }
+
+    #[test]
+    fn a_series_fits_eighty_columns() {
+        let columns: &'static [&'static str] =
+            &["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+        let run = Figures::from([("one", 123_456.7), ("nine", 1.0)]);
+        let report = Report { series: Some(Series::of("minute", columns, &[run])), ..Report::new("soak") };
+        assert!(report.table().lines().skip(1).all(|line| line.len() == 79));
     }
 
     #[test]

@@ -13,21 +13,18 @@ use uuid::Uuid;
 
 use crate::tally;
 
-/// Entities of the participant.
-const COURSES: u64 = 1_000;
-
 /// The parts of the benchmark: saga and participant.
 pub fn parts() -> Vec<Part> {
     let saga = Part { leaf: Arc::new(Versions::of(saga())), performer: None, routes: Vec::new() };
     vec![saga, Part::aggregate::<Seats>()]
 }
 
-/// The command that begins one journey.
-pub fn begin(id: Uuid, number: u64) -> EnrollLearner {
+/// The command that begins one journey, to one of so many courses.
+pub fn begin(id: Uuid, number: u64, courses: u64) -> EnrollLearner {
     EnrollLearner {
         enrollment_id: EnrollmentId::new(id),
         learner_id: PersonId::from_u128(u128::from(number)),
-        course_id: CourseId::new(tally::entity_id(number % COURSES)),
+        course_id: CourseId::new(tally::entity_id(number % courses)),
         payment_token: None,
         expected_price: price(),
     }

@@ -1,14 +1,22 @@
 #![doc = include_str!("../README.md")]
 
+mod bare;
+mod client;
 mod consumer;
+mod dbos;
 mod figures;
 mod fold;
+mod held;
 mod journey;
+mod keys;
 mod load;
 mod machine;
+mod meter;
 mod paced;
+mod peers;
 mod progress;
 mod relay;
+mod restate;
 mod running;
 mod saga;
 mod stage;
@@ -16,13 +24,18 @@ mod streams;
 mod tally;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use stage::Stage;
 
-pub use figures::{Case, Figures, Report, Spread, Verdict, percentile};
+pub use bare::{PATH as BARE_PATH, publication, serve as serve_bare};
+pub use client::{Answer, Closed, Connection, Post};
+pub use figures::{Case, Figures, Report, Series, Spread, Verdict, drift_percent, percentile};
 pub use machine::{cpu_seconds, resident_mb};
+pub use meter::Meter;
+pub use progress::{bar, records};
 
 /// How a benchmark is run.
 #[derive(Clone, Debug)]
@@ -31,6 +44,8 @@ pub struct Settings {
     pub quick: bool,
     /// How often each case is measured.
     pub reps: usize,
+    /// For `keys`: how many there are in the larger of its two cases.
+    pub keys: u64,
     /// The folder of a stack that runs; without it one is started and deleted afterwards.
     pub stack: Option<PathBuf>,
 }
@@ -39,6 +54,11 @@ impl Settings {
     /// So much work, or a tenth of it.
     pub(crate) fn amount(&self, whole: u64) -> u64 {
         if self.quick { whole / 10 } else { whole }
+    }
+
+    /// So long, or a fifth of it.
+    pub fn time(&self, whole: Duration) -> Duration {
+        if self.quick { whole / 5 } else { whole }
     }
 }
 
@@ -51,12 +71,24 @@ pub enum Benchmark {
     Saga,
     /// Engine and kit without servers.
     Fold,
+    /// An aggregate with very many entities, against one with a tenth of them.
+    Keys,
+    /// A saga whose steps all go to one entity, against many.
+    Hot,
+    /// An aggregate with one blocked entity, against one without.
+    Held,
 }
 
 impl Benchmark {
     /// All of them, with the names that they are called by.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("consumer", Self::Consumer), ("saga", Self::Saga), ("fold", Self::Fold)];
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("consumer", Self::Consumer),
+        ("saga", Self::Saga),
+        ("fold", Self::Fold),
+        ("keys", Self::Keys),
+        ("hot", Self::Hot),
+        ("held", Self::Held),
+    ];
 
     /// The benchmark of this name.
     pub fn named(name: &str) -> Option<Self> {
@@ -72,6 +104,9 @@ impl Benchmark {
             Self::Consumer => consumer::measure(settings, &Stage::set(settings)?).await,
             Self::Saga => saga::measure(settings, &Stage::set(settings)?).await,
             Self::Fold => fold::measure(settings),
+            Self::Keys => keys::measure(settings, &Stage::set(settings)?).await,
+            Self::Hot => saga::hot(settings, &Stage::set(settings)?).await,
+            Self::Held => held::measure(settings, &Stage::set(settings)?).await,
         }
     }
 }

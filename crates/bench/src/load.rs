@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use daybook_engine::PARTITIONS;
-use daybook_events::{HEADER_KEY, Header, Message, PublishCourse, Schemas, Shard, Timestamp, encode, frame, key};
+use daybook_events::{
+    FRAME_BYTES, HEADER_KEY, Header, Message, PublishCourse, Schemas, Shard, Timestamp, encode, frame, key,
+};
 use daybook_log::Log;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +18,8 @@ use crate::tally;
 
 /// The part that the commands seem to come from: numbered, as between any two parts.
 const SENDER: &str = "bench-sender";
+/// The entity of which more may be wanted.
+const FAVORITE: u64 = 0;
 /// How long filled records may take to be acknowledged.
 const FLUSH_LIMIT: Duration = Duration::from_secs(60);
 /// How long a full queue is waited for.
@@ -28,14 +32,26 @@ pub struct Sender {
     schema: u32,
     topic: String,
     entities: u64,
+    favorite: Option<Favorite>,
     sent: u64,
     /// The last number of each of its shards; each sends to the partition of its own number.
     numbers: [u64; PARTITIONS as usize],
 }
 
+/// An entity of which more is wanted than of others.
+#[derive(Clone, Copy, Debug)]
+struct Favorite {
+    /// Every so manieth command is for it.
+    every: u64,
+    /// Its first record cannot be decoded, so that all that follows for it is held.
+    is_blocked: bool,
+}
+
 /// A command as it is published.
 pub struct Made {
     pub id: Uuid,
+    /// Nothing is to come of it: its key is blocked.
+    pub is_held: bool,
     pub partition: u16,
     pub key: [u8; 36],
     pub header: Vec<u8>,
@@ -59,6 +75,7 @@ impl Sender {
             schema: schemas.id_of(PublishCourse::FULL_NAME).context("the schema is not registered")?,
             topic: PublishCourse::TOPIC.to_owned(),
             entities,
+            favorite: None,
             sent: 0,
             numbers: [0; PARTITIONS as usize],
         })
@@ -68,13 +85,30 @@ impl Sender {
         &self.topic
     }
 
+    /// Lets every so manieth command be for one entity. If that is blocked, its first record is nonsense, which has to be published
+    /// before all others ([`Sender::block`]).
+    #[must_use]
+    pub fn favoring(self, every: u64, is_blocked: bool) -> Self {
+        Self { favorite: Some(Favorite { every, is_blocked }), ..self }
+    }
+
     /// The next command.
     ///
     /// # Errors
     /// When it does not fit its schema.
     pub fn make(&mut self) -> Result<Made> {
+        let next = self.sent + 1;
+        match self.favorite {
+            Some(Favorite { every, is_blocked }) if next % every == 0 => {
+                Ok(Made { is_held: is_blocked, ..self.make_for(FAVORITE)? })
+            }
+            _ => self.make_for(scattered(next) % self.entities),
+        }
+    }
+
+    fn make_for(&mut self, entity: u64) -> Result<Made> {
         self.sent += 1;
-        let command = tally::command(scattered(self.sent) % self.entities);
+        let command = tally::command(entity);
         let key = key::of(command.key());
         let partition = u16::try_from(key::partition(&key, u32::from(PARTITIONS)))?;
         let mut value = Vec::with_capacity(200);
@@ -87,21 +121,56 @@ impl Sender {
         let header = header(id, partition, prev);
         let mut encoded = Vec::with_capacity(128);
         header.encode(&mut encoded)?;
-        Ok(Made { id, partition, key, header: encoded, value })
+        Ok(Made { id, is_held: false, partition, key, header: encoded, value })
     }
 
-    /// Makes and publishes this many, and waits until all are acknowledged.
+    /// Makes and publishes this many, and waits until all are acknowledged. Answers how many of them something is to come of.
     ///
     /// # Errors
     /// When the broker does not take them.
-    pub fn fill(&mut self, brokers: &str, count: u64) -> Result<()> {
+    pub fn fill(&mut self, brokers: &str, count: u64) -> Result<u64> {
+        let mut effective = 0;
+        self.publish(brokers, count, |sender, _| {
+            let made = sender.make()?;
+            effective += u64::from(!made.is_held);
+            Ok(made)
+        })?;
+        Ok(effective)
+    }
+
+    /// One command for each entity.
+    ///
+    /// # Errors
+    /// When the broker does not take them.
+    pub fn fill_each(&mut self, brokers: &str) -> Result<()> {
+        self.publish(brokers, self.entities, |sender, entity| sender.make_for(entity))
+    }
+
+    /// The record that blocks the favorite.
+    ///
+    /// # Errors
+    /// When the broker does not take it.
+    pub fn block(&mut self, brokers: &str) -> Result<()> {
+        self.publish(brokers, 1, |sender, _| {
+            let mut made = sender.make_for(FAVORITE)?;
+            made.value.truncate(FRAME_BYTES);
+            Ok(made)
+        })
+    }
+
+    fn publish(
+        &mut self,
+        brokers: &str,
+        count: u64,
+        mut make: impl FnMut(&mut Self, u64) -> Result<Made>,
+    ) -> Result<()> {
         let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("enable.idempotence", "true")
             .set("linger.ms", "5")
             .create()?;
-        for _ in 0..count {
-            let made = self.make()?;
+        for number in 0..count {
+            let made = make(self, number)?;
             offer(&producer, &self.topic, &made)?;
         }
         producer.flush(FLUSH_LIMIT).context("filled records are not acknowledged")

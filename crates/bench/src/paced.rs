@@ -39,7 +39,9 @@ pub async fn paced(log: &Log, sender: &mut Sender, seconds: u64) -> Result<Figur
             id = output(&mut tail), if !sent.is_empty() => note(&mut sent, id?, &mut took_ms),
             _ = ticks.tick() => {
                 let made = sender.make()?;
-                sent.insert(made.id, Instant::now());
+                if !made.is_held {
+                    sent.insert(made.id, Instant::now());
+                }
                 offer(&producer, sender.topic(), &made)?;
                 left -= 1;
             }

@@ -26,6 +26,19 @@ const POLL_LIMIT: Duration = Duration::from_secs(30);
 const FLUSH_LIMIT: Duration = Duration::from_secs(60);
 const FULL_WAIT: Duration = Duration::from_millis(2);
 
+/// A producer as fast as ours, and no more.
+pub fn producer_config(log: &Log) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &log.settings().brokers)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "500000");
+    config
+}
+
 /// Relays `count` records from the input of the tally to its output. Blocks.
 pub struct Relay {
     schema: u32,
@@ -63,13 +76,7 @@ impl Relay {
             inputs.add_partition_offset(&topic, i32::from(partition), Offset::Beginning)?;
         }
         consumer.assign(&inputs)?;
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", &log.settings().brokers)
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "0")
-            .set("batch.size", "1000000")
-            .set("queue.buffering.max.messages", "500000")
-            .create()?;
+        let producer = producer_config(log).create()?;
         Ok(Self {
             schema: registry.id_of(CoursePublished::FULL_NAME).context("the schema is not registered")?,
             writer: registry.writer(input_schema).context("the schema is not known")?,

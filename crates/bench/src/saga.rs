@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use daybook_events::{
     EnrollLearner, Header, LearnerEnrolled, Message, ReserveSeat, SagaAdvanced, SagaEnded, SagaStarted, Schemas,
     SeatReserved, Timestamp, encode, frame, key, unframe,
@@ -16,6 +16,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use crate::peers::Peers;
+use crate::restate::Restate;
 use crate::running::Running;
 use crate::stage::Stage;
 use crate::{Case, Figures, Report, Settings, journey, percentile};
@@ -27,6 +29,10 @@ const WARM_UP: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(60);
 /// So many at once that only the machine is the limit.
 const SATURATION: usize = 8_000;
+/// Entities of the participant.
+const COURSES: u64 = 1_000;
+/// So many at once of a peer: it is told what they reach at most, which is not more with more.
+const PEERS_AT_ONCE: [usize; 3] = [1, 32, 128];
 const TYPES: [&str; 7] = [
     EnrollLearner::FULL_NAME,
     LearnerEnrolled::FULL_NAME,
@@ -37,40 +43,73 @@ const TYPES: [&str; 7] = [
     SagaEnded::FULL_NAME,
 ];
 
+/// How much is under way at once, and to how many entities of the participant.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    at_once: usize,
+    courses: u64,
+}
+
 pub async fn measure(settings: &Settings, stage: &Stage) -> Result<Report> {
-    let parts = journey::parts();
-    let specs: Vec<_> = parts.iter().map(|part| part.leaf.spec().clone()).collect();
-    let log = stage.log(&specs, &TYPES).await?;
-    let store = stage.store().await?;
-    let running = Running::start(parts, &log, &store)?;
-    let mut loads = [1, 32, 128, SATURATION].map(|at_once| (at_once, Case::new(format!("{at_once} in flight"))));
-    Load::new(&log, 1).await?.run(WARM_UP).await?;
-    for _ in 0..settings.reps {
-        for (at_once, case) in &mut loads {
-            case.runs.push(driven(settings, stage, &log, *at_once).await?);
-        }
-    }
-    running.end().await?;
+    let mut loads = [1, 32, 128, SATURATION]
+        .map(|at_once| (Wanted { at_once, courses: COURSES }, Case::new(format!("{at_once} in flight"))));
+    let restate = Restate::start().await?;
+    let mut peers = Peers::new(restate, PEERS_AT_ONCE);
+    repeated(settings, stage, &mut loads, &mut peers).await?;
     let mut report = Report::new("saga");
     let [(_, one), _, (_, middle), (_, most)] = &loads;
     report.at_most("one at a time, p50 ms", one.median("p50_ms"), 12.0, 12.0);
     report.at_least("128 in flight, per s", middle.median("per_s"), 1_000.0, 2_000.0);
     report.at_least("at saturation, per s", most.median("per_s"), 6_000.0, 12_000.0);
-    report.cases = loads.into_iter().map(|(_, case)| case).collect();
+    if let Some(restate) = peers.restate_at_most() {
+        report.at_least("128 in flight, times Restate", middle.median("per_s") / restate, 1.2, 2.4);
+        report.at_least("at saturation, times Restate at 128", most.median("per_s") / restate, 7.0, 14.0);
+    }
+    report.cases = loads.into_iter().map(|(_, case)| case).chain(peers.end().await?).collect();
     Ok(report)
 }
 
-async fn driven(settings: &Settings, stage: &Stage, log: &Arc<Log>, at_once: usize) -> Result<Figures> {
-    let mut load = Load::new(log, at_once).await?;
+/// `hot`: all of them want the same course, against as many that want one of a thousand.
+pub async fn hot(settings: &Settings, stage: &Stage) -> Result<Report> {
+    let of = |courses| Wanted { at_once: SATURATION, courses };
+    let mut loads = [(of(COURSES), Case::new("1,000 courses")), (of(1), Case::new("one course"))];
+    repeated(settings, stage, &mut loads, &mut Peers::default()).await?;
+    let [(_, many), (_, one)] = loads;
+    let ratios = many.runs.iter().zip(&one.runs).map(|(many, one)| one["per_s"] / many["per_s"]);
+    let both =
+        Case { name: "one / many".to_owned(), runs: ratios.map(|rate| Figures::from([("rate", rate)])).collect() };
+    Ok(Report { cases: vec![many, one, both], ..Report::new("hot") })
+}
+
+/// Measures each of these loads in turns, as often as is asked.
+async fn repeated(settings: &Settings, stage: &Stage, loads: &mut [(Wanted, Case)], peers: &mut Peers) -> Result<()> {
+    let parts = journey::parts();
+    let specs: Vec<_> = parts.iter().map(|part| part.leaf.spec().clone()).collect();
+    let log = stage.log(&specs, &TYPES).await?;
+    let store = stage.store().await?;
+    let running = Running::start(parts, &log, &store)?;
+    Load::new(&log, Wanted { at_once: 1, courses: COURSES }).await?.run(WARM_UP).await?;
+    for _ in 0..settings.reps {
+        for (wanted, case) in &mut *loads {
+            case.runs.push(driven(settings, stage, &log, *wanted).await?);
+        }
+        peers.run(stage, WARM_UP, settings.time(MEASURED)).await?;
+    }
+    running.end().await
+}
+
+async fn driven(settings: &Settings, stage: &Stage, log: &Arc<Log>, wanted: Wanted) -> Result<Figures> {
+    let mut load = Load::new(log, wanted).await?;
     load.run(WARM_UP).await?;
     load.took_ms.clear();
-    let spent = stage.spent()?;
-    let measured = if settings.quick { MEASURED / 5 } else { MEASURED };
+    let meter = stage.meter(&[])?;
+    let measured = settings.time(MEASURED);
     let begun = Instant::now();
     load.run(measured).await?;
     let seconds = begun.elapsed().as_secs_f64();
+    ensure!(!load.took_ms.is_empty(), "of {} journeys at once none came to its end", wanted.at_once);
     let mut figures = Figures::new();
-    stage.spent()?.note_since(&spent, &mut figures);
+    meter.note(&mut figures)?;
     let mut sorted = std::mem::take(&mut load.took_ms);
     sorted.sort_by(f64::total_cmp);
     figures.insert("per_s", sorted.len() as f64 / seconds);
@@ -86,7 +125,7 @@ type Publishing = BoxFuture<'static, Result<(), PublishError>>;
 struct Load {
     requests: Requests,
     tail: Tail,
-    at_once: usize,
+    wanted: Wanted,
     begun: u64,
     under_way: HashMap<Uuid, Instant>,
     publishing: FuturesUnordered<Publishing>,
@@ -96,12 +135,12 @@ struct Load {
 }
 
 impl Load {
-    async fn new(log: &Arc<Log>, at_once: usize) -> Result<Self> {
+    async fn new(log: &Arc<Log>, wanted: Wanted) -> Result<Self> {
         let schema = |name| log.registry().id_of(name).context("a schema is not registered");
         Ok(Self {
             requests: log.requests("bench", LIMIT)?,
             tail: log.tail(LearnerEnrolled::TOPIC, Start::End, true).await?,
-            at_once,
+            wanted,
             begun: 0,
             under_way: HashMap::new(),
             publishing: FuturesUnordered::new(),
@@ -115,7 +154,7 @@ impl Load {
     async fn run(&mut self, duration: Duration) -> Result<()> {
         let until = Instant::now() + duration;
         loop {
-            while self.under_way.len() < self.at_once {
+            while self.under_way.len() < self.wanted.at_once {
                 self.begin()?;
             }
             if timeout_at(until, self.one_event()).await.is_err() {
@@ -154,7 +193,7 @@ impl Load {
     fn begin(&mut self) -> Result<()> {
         self.begun += 1;
         let id = ids::random();
-        let command = journey::begin(id, self.begun);
+        let command = journey::begin(id, self.begun, self.wanted.courses);
         let mut value = Vec::with_capacity(256);
         frame(self.start_schema, &mut value);
         encode(&command, &mut value)?;

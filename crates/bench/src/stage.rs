@@ -2,29 +2,21 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use daybook_engine::Spec;
+use daybook_events::{Message as _, RecordParked};
 use daybook_log::{Log, plan, subjects};
 use daybook_service::ids;
 use daybook_stack::{Layout, Plan, Purpose, Server, Silent, Stack};
 use daybook_store::Store;
 
-use crate::{Figures, Settings, machine};
+use crate::{Meter, Settings};
 
 const SERVERS: [Server; 3] = [Server::Postgres, Server::Kafka, Server::Registry];
 
 /// The servers of one benchmark.
 pub struct Stage {
     stack: Stack,
-}
-
-/// CPU seconds spent so far.
-#[derive(Clone, Copy, Debug)]
-pub struct Spent {
-    own: f64,
-    broker: f64,
-    database: f64,
-    machine: f64,
 }
 
 impl Stage {
@@ -55,7 +47,7 @@ impl Stage {
             topic_prefix: format!("b{}.", ids::random().simple()),
             ..daybook_log::Settings::default()
         })?;
-        let named = |name: &str| specs.iter().any(|spec| uses(spec, name));
+        let named = |name: &str| name == RecordParked::TOPIC || specs.iter().any(|spec| uses(spec, name));
         let topics: Vec<_> = plan(specs).into_iter().filter(|topic| named(&topic.name)).collect();
         log.admin().apply(&topics).await?;
         let wanted: Vec<_> =
@@ -74,33 +66,17 @@ impl Stage {
         Ok(Store::connect(settings).await?)
     }
 
-    /// What this process and the servers have cost so far.
+    /// Where the database is; holds a password.
+    pub fn database_url(&self) -> String {
+        self.stack.urls().postgres
+    }
+
+    /// Begins to measure what this process, the servers and these other processes cost.
     ///
     /// # Errors
     /// When one of them has ended.
-    pub fn spent(&self) -> Result<Spent> {
-        let of = |server| {
-            let pid = self.stack.pid(server).with_context(|| format!("{server} has ended"))?;
-            machine::cpu_seconds(pid)
-        };
-        Ok(Spent {
-            own: machine::own_cpu_seconds()?,
-            broker: of(Server::Kafka)?,
-            database: of(Server::Postgres)?,
-            machine: machine::busy_seconds()?,
-        })
-    }
-}
-
-impl Spent {
-    /// Adds what was spent since `before`.
-    pub fn note_since(&self, before: &Self, figures: &mut Figures) {
-        let own = self.own - before.own;
-        let (broker, database) = (self.broker - before.broker, self.database - before.database);
-        figures.insert("cpu_own_s", own);
-        figures.insert("cpu_broker_s", broker);
-        figures.insert("cpu_database_s", database);
-        figures.insert("cpu_others_s", (self.machine - before.machine - own - broker - database).max(0.0));
+    pub fn meter(&self, others: &[(&'static str, i32)]) -> Result<Meter> {
+        Meter::of_servers(&self.stack, others)
     }
 }
 

@@ -11,7 +11,7 @@ use daybook_service::ids;
 use tokio::process::{Child, Command};
 
 use crate::stage::Stage;
-use crate::{Figures, machine, progress};
+use crate::{Figures, progress};
 
 const OUTPUT: &str = "bench.streams.events.v1";
 
@@ -21,7 +21,12 @@ pub fn is_there() -> bool {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/peers/kafka-streams")
+    peer("kafka-streams")
+}
+
+/// The folder of a peer.
+pub fn peer(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/peers").join(name)
 }
 
 /// Lets it tally `messages` records of the input.
@@ -32,11 +37,11 @@ pub async fn tallied(stage: &Stage, log: &Log, messages: u64) -> Result<Figures>
     let plan = TopicPlan { name: OUTPUT.to_owned(), partitions: PARTITIONS, retention: Retention::Fortnight };
     log.admin().apply(&[plan]).await?;
     let before = progress::records(log, OUTPUT).await?;
-    let spent = stage.spent()?;
     let mut peer = Peer::start(log)?;
+    let meter = stage.meter(&[("cpu_peer_s", peer.pid()?)])?;
     let per_s = progress::growth(log, OUTPUT, before, messages).await?;
-    let mut figures = Figures::from([("per_s", per_s), ("cpu_peer_s", peer.cpu_seconds()?)]);
-    stage.spent()?.note_since(&spent, &mut figures);
+    let mut figures = Figures::from([("per_s", per_s)]);
+    meter.note(&mut figures)?;
     peer.end().await?;
     Ok(figures)
 }
@@ -65,9 +70,8 @@ impl Peer {
         Ok(Self { process, state })
     }
 
-    fn cpu_seconds(&self) -> Result<f64> {
-        let pid = self.process.id().context("Kafka Streams has ended")?;
-        machine::cpu_seconds(i32::try_from(pid)?)
+    fn pid(&self) -> Result<i32> {
+        Ok(i32::try_from(self.process.id().context("Kafka Streams has ended")?)?)
     }
 
     async fn end(&mut self) -> Result<()> {

@@ -1,31 +1,20 @@
 //! `daybook dev`: the local stack. Servers are `daybook-stack`'s business; what is here makes the platform run on them.
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use daybook_service::{Drain, Section, Settings, Sources, ids};
+use anyhow::Result;
+use daybook_service::{Drain, ids};
 use daybook_stack::{
-    Launch, Layout, Lifetime, Plan, Ports, Progress, Purpose, Server, Stack, down, progress_for_terminal, reset, status,
+    Layout, Lifetime, Plan, Ports, Progress, Purpose, Server, Stack, down, progress_for_terminal, reset, status,
 };
-use toml::{Table, Value};
 
-use super::{Outcome, topics, waited};
-use crate::connect;
+use super::{Outcome, local, waited};
 use crate::leaves;
 use crate::output;
 
 /// How often `up` looks after the servers while it stays.
 const WATCH: Duration = Duration::from_millis(500);
-/// Settings of the platform on a local stack.
-const SETTINGS_FILE: &str = "daybook.toml";
-/// Connections that the platform may have: it runs every part in one process.
-const MAX_CONNECTIONS: i64 = 60;
-/// Sender of the mail of a local stack.
-const MAIL_FROM: &str = "Daybook <no-reply@daybook.example>";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -128,90 +117,14 @@ fn runs(stack: &Stack, servers: &[Server]) -> bool {
 
 /// Starts provider and platform on the servers that are ready.
 fn launch(stack: &mut Stack, progress: &dyn Progress) -> Result<()> {
-    let settings = stack.layout().root.join(SETTINGS_FILE);
-    write_private(&settings, &settings_of(stack)?)?;
-    waited(prepare(&settings))?;
-    let binary = std::env::current_exe().context("the path of this program is not known")?;
-    let urls = stack.urls();
-    let path_of = |path: &Path| path.to_string_lossy().into_owned();
-    let provider = Launch::new(&binary, &format!("{}/readyz", urls.provider)).arguments([
-        "--config".to_owned(),
-        path_of(&settings),
-        "sandbox".to_owned(),
-        "--listen".to_owned(),
-        address_of(&urls.provider).to_owned(),
-        "--data".to_owned(),
-        path_of(&stack.layout().data(Server::Provider)),
-        "--webhook".to_owned(),
-        format!("{}{}", urls.platform, crate::api::WEBHOOK_PATH),
-    ]);
+    let settings = local::settings_file(stack);
+    local::write_settings(&settings, &local::settings_of(stack))?;
+    waited(local::make_topics(&settings))?;
+    let provider = local::provider(stack, &settings)?;
     stack.launch(Server::Provider, provider, progress)?;
-    let platform = Launch::new(&binary, &format!("{}/readyz", urls.platform_telemetry)).arguments([
-        "--config".to_owned(),
-        path_of(&settings),
-        "run".to_owned(),
-        leaves::ALL.to_owned(),
-    ]);
+    let platform = local::leaves(&stack.urls(), &settings, &[leaves::ALL])?;
     stack.launch(Server::Platform, platform, progress)?;
     Ok(())
-}
-
-/// Makes the topics; schemas and tables are made by whoever runs on them.
-async fn prepare(settings: &Path) -> Result<()> {
-    let sources = Sources::of(Some(settings.to_owned()), Vec::new());
-    let settings = Settings::load(&sources, &[Section::Log])?;
-    connect::log(&settings, 1)?.admin().apply(&topics::planned()?).await?;
-    Ok(())
-}
-
-fn address_of(url: &str) -> &str {
-    url.trim_start_matches("http://")
-}
-
-/// The settings of a platform on this stack, secrets included.
-fn settings_of(stack: &Stack) -> Result<String> {
-    let (urls, secrets) = (stack.urls(), stack.secrets());
-    let section = |fields: &[(&str, &str)]| {
-        let entries = fields.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
-        Table::from_iter(entries)
-    };
-    let mut store = section(&[("url", &urls.postgres)]);
-    store.insert("max_connections".to_owned(), Value::from(MAX_CONNECTIONS));
-    let master_keys = vec![Value::from(format!("dev:{}", secrets.vault_master_key))];
-    let vault = Table::from_iter([("master_keys".to_owned(), Value::from(master_keys))]);
-    let sections = [
-        ("log", section(&[("brokers", &urls.kafka), ("registry_url", &urls.registry)])),
-        ("store", store),
-        ("cache", section(&[("redis_url", &urls.redis)])),
-        ("vault", vault),
-        ("http", section(&[("listen", address_of(&urls.platform)), ("public_url", &urls.platform)])),
-        ("auth", section(&[("shared_secret", &secrets.token_secret)])),
-        (
-            "payments",
-            section(&[
-                ("provider_url", &urls.provider),
-                ("api_key", &secrets.provider_api_key),
-                ("webhook_secret", &secrets.provider_webhook_secret),
-            ]),
-        ),
-        ("mail", section(&[("smtp_url", &format!("smtp://{}", urls.smtp)), ("from", MAIL_FROM)])),
-        ("telemetry", section(&[("metrics_listen", address_of(&urls.platform_telemetry))])),
-    ];
-    let table = Table::from_iter(sections.map(|(name, fields)| (name.to_owned(), Value::Table(fields))));
-    Ok(format!("# Written anew by every `daybook dev up`.\n\n{}", toml::to_string(&table)?))
-}
-
-/// Only its owner may read it: it holds secrets.
-fn write_private(path: &Path, text: &str) -> Result<()> {
-    let beside = path.with_extension("toml.new");
-    if beside.exists() {
-        fs::remove_file(&beside)?;
-    }
-    let opened = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside);
-    opened
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| fs::rename(&beside, path))
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Where things are, without a secret.
@@ -238,7 +151,7 @@ fn print_places(stack: &Stack, only: Option<Only>) -> Result<()> {
             ("Health", format!("{}/health", urls.platform_telemetry)),
             ("Metrics", format!("{}/metrics", urls.platform_telemetry)),
             ("Payment provider", urls.provider.clone()),
-            ("Settings", shown(&root.join(SETTINGS_FILE))),
+            ("Settings", shown(&local::settings_file(stack))),
         ];
         places.splice(0..0, ours);
     }

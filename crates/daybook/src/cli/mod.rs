@@ -7,6 +7,7 @@ mod doctor;
 mod effects;
 mod lag;
 mod ledger;
+mod local;
 mod parked;
 mod recover;
 mod run;
@@ -91,6 +92,9 @@ enum Verb {
     Demo(demo::Arguments),
     /// Measure the platform on real servers.
     Bench(bench::Arguments),
+    /// The handler that `bench http` compares the API with.
+    #[command(hide = true)]
+    Bare,
     /// Print completions for a shell, for example: daybook completion bash.
     Completion { shell: Shell },
 }
@@ -150,6 +154,7 @@ fn carry_out(arguments: Arguments) -> Result<Outcome> {
         Verb::Sim(arguments) => sim::carry_out(&arguments),
         Verb::Demo(arguments) => waited(demo::carry_out(&place, &arguments)),
         Verb::Bench(arguments) => waited(bench::carry_out(&place, arguments)),
+        Verb::Bare => waited(bench::serve_bare(&place)),
         Verb::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "daybook", &mut io::stdout());
             Ok(Outcome::Good)

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use daybook_bench::{Case, Figures, Report, Settings as Asked, percentile};
+use daybook_service::Section;
 use daybook_service::settings::Settings;
-use daybook_service::{Section, ids};
 use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
+use super::staff::{Staff, TOKEN_LIFETIME, price};
 use crate::cli::Place;
 use crate::cli::demo::client::Client;
 use crate::cli::token::signed;
@@ -18,11 +19,9 @@ use crate::cli::token::signed;
 const PER_SECOND: u32 = 5;
 const SECONDS: usize = 20;
 /// How long the provider takes to answer.
-const PROVIDER_MS: u64 = 5;
+pub(super) const PROVIDER_MS: u64 = 5;
 /// Requests at once while the stage is set.
 const AT_ONCE: usize = 8;
-const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
-const STAFF_SCOPES: &str = "organizations:write organizations:any people:write courses:write";
 const LEARNER_SCOPES: &str = "enrollments:write enrollments:read payments:read";
 
 pub(super) async fn measure(place: &Place, asked: &Asked) -> Result<Report> {
@@ -39,7 +38,7 @@ pub(super) async fn measure(place: &Place, asked: &Asked) -> Result<Report> {
 }
 
 /// Tells the provider how long it is to take, and answers how long it took before.
-async fn answer_in(settings: &Settings, latency_ms: u64) -> Result<u64> {
+pub(super) async fn answer_in(settings: &Settings, latency_ms: u64) -> Result<u64> {
     let address = format!("{}/sandbox/faults", settings.payments.provider_url.trim_end_matches('/'));
     let key = settings.payments.api_key.expose();
     let http = reqwest::Client::new();
@@ -52,11 +51,13 @@ async fn answer_in(settings: &Settings, latency_ms: u64) -> Result<u64> {
 async fn repeated(settings: &Settings, asked: &Asked) -> Result<Case> {
     let client = Client::new(&settings.http.public_url)?;
     let count = PER_SECOND as usize * if asked.quick { SECONDS / 10 } else { SECONDS };
-    let stage = Stage { settings, client, staff: ids::random(), organization: ids::random(), course: ids::random() };
-    stage.set().await?;
+    let staff = Staff::new(settings)?;
+    let organization = staff.organization().await?;
+    let stage = Stage { settings, client, course: staff.course(organization).await? };
     let mut case = Case::new("5 a second");
     for _ in 0..asked.reps {
-        let learners = stage.learners(count).await?;
+        let learners = stream::iter(0..count).map(|_| staff.learner());
+        let learners = learners.buffer_unordered(AT_ONCE).try_collect().await?;
         case.runs.push(stage.enroll(learners).await?);
     }
     Ok(case)
@@ -65,60 +66,10 @@ async fn repeated(settings: &Settings, asked: &Asked) -> Result<Case> {
 struct Stage<'a> {
     settings: &'a Settings,
     client: Client,
-    staff: Uuid,
-    organization: Uuid,
     course: Uuid,
 }
 
 impl Stage<'_> {
-    /// An organization and its course.
-    async fn set(&self) -> Result<()> {
-        let organization = json!({
-            "organization_id": self.organization,
-            "name": "Measured",
-            "country": "US",
-            "currency": "USD",
-            "time_zone": "America/New_York",
-        });
-        self.by_staff("/organizations", organization).await?;
-        let course = json!({
-            "course_id": self.course,
-            "organization_id": self.organization,
-            "title": "A course that is measured",
-            "summary": "",
-            "price": price(),
-            "credits_hundredths": 100,
-            "credit_type": "ama-pra-1",
-            "refund_days": 14,
-            "lessons": [],
-        });
-        self.by_staff("/courses", course).await
-    }
-
-    async fn learners(&self, count: usize) -> Result<Vec<Uuid>> {
-        let registered = stream::iter(0..count).map(|_| async {
-            let person = ids::random();
-            let body = json!({
-                "person_id": person,
-                "name": "Learner",
-                "email": format!("{}@example.org", person.simple()),
-                "language": "en-US",
-                "time_zone": "America/New_York",
-                "roles": ["learner"],
-            });
-            self.by_staff("/people", body).await?;
-            Ok::<_, anyhow::Error>(person)
-        });
-        registered.buffer_unordered(AT_ONCE).try_collect().await
-    }
-
-    async fn by_staff(&self, path: &str, body: Value) -> Result<()> {
-        let token = signed(self.settings, self.staff, None, STAFF_SCOPES, TOKEN_LIFETIME)?;
-        let ended = self.client.command(path, &token, &body).await?;
-        ensure!(ended.is_good(), "{path} was refused: {}", ended.code());
-        Ok(())
-    }
-
     /// Open loop: each begins at its time, however long the others take.
     async fn enroll(&self, learners: Vec<Uuid>) -> Result<Figures> {
         let mut ticks = interval(Duration::from_secs(1) / PER_SECOND);
@@ -147,8 +98,4 @@ impl Stage<'_> {
         ensure!(ended.is_good(), "an enrollment was refused: {}", ended.code());
         Ok(ended.took.as_secs_f64() * 1_000.0)
     }
-}
-
-fn price() -> Value {
-    json!({ "amount_minor": 4_900, "currency": "USD" })
 }

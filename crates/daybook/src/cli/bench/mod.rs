@@ -1,7 +1,15 @@
 //! `daybook bench`: what the library measures by itself, and what needs the whole platform.
 
+mod crowd;
+mod enrolling;
+mod http;
 mod idle;
 mod latency;
+mod overload;
+mod platform;
+mod recovery;
+mod soak;
+mod staff;
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +19,15 @@ use daybook_bench::{Benchmark, Report, Settings};
 use super::{Outcome, Place};
 use crate::output;
 
-/// Benchmarks of the whole platform, on the local stack that runs.
-const OF_THE_PLATFORM: [&str; 2] = ["idle", "latency"];
+pub(super) use http::serve as serve_bare;
+
+/// Benchmarks of the whole platform.
+const OF_THE_PLATFORM: [&str; 6] = ["idle", "latency", "http", "soak", "overload", "recovery"];
 /// Folder of the local stack.
 const LOCAL_STACK: &str = ".daybook";
 
-/// Measures the platform. Parts are measured on servers that are started for it and deleted afterwards; `idle` and `latency` on
-/// the local stack (`./dev up`). Figures mean something only for a release build on a machine that does nothing else; ratios are
+/// Measures the platform. Servers are started for it and deleted afterwards; but `idle` and `latency` measure the local stack
+/// (`./dev up`). Figures mean something only for a release build on a machine that does nothing else; ratios are
 /// of one and the same run.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -30,6 +40,15 @@ pub(crate) struct Arguments {
     /// How often each case is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     reps: u16,
+    /// For `keys`: how many there are in the larger of its two cases; the other has a tenth of them.
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    keys: u64,
+    /// For `soak`: how long. With --quick a minute has six seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(3..=1440))]
+    minutes: u32,
+    /// For `soak`: how much of the capacity that is measured first.
+    #[arg(long, default_value_t = 70, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    share: u32,
     /// The folder of a stack that runs already; it should be sized for measuring.
     #[arg(long, value_name = "FOLDER")]
     stack: Option<PathBuf>,
@@ -44,10 +63,14 @@ fn names() -> clap::builder::PossibleValuesParser {
 }
 
 pub(crate) async fn carry_out(place: &Place, arguments: Arguments) -> Result<Outcome> {
-    let Arguments { name, quick, reps, stack, json } = arguments;
-    let settings = Settings { quick, reps: usize::from(reps), stack };
+    let Arguments { name, quick, reps, keys, minutes, share: share_percent, stack, json } = arguments;
+    let settings = Settings { quick, reps: usize::from(reps), keys, stack };
     let report = match name.as_str() {
+        "http" => http::measure(&settings).await?,
         "idle" => idle::measure(&settings, local(&settings)).await?,
+        "overload" => overload::measure(&settings).await?,
+        "recovery" => recovery::measure(&settings).await?,
+        "soak" => soak::measure(&settings, soak::Load { minutes, share_percent }).await?,
         "latency" => latency::measure(place, &settings).await?,
         name => of_parts(name, &settings).await?,
     };

@@ -1,0 +1,64 @@
+//! What a measurement costs each process.
+
+use anyhow::{Context, Result};
+use daybook_stack::{Server, Stack};
+
+use crate::{Figures, machine};
+
+/// CPU seconds from its start on.
+pub struct Meter {
+    watched: Vec<Watched>,
+    own: f64,
+    machine: f64,
+}
+
+struct Watched {
+    /// Name of the figure.
+    figure: &'static str,
+    pid: i32,
+    before: f64,
+}
+
+impl Meter {
+    /// Watches these processes, each under the name of its figure.
+    ///
+    /// # Errors
+    /// When one of them has ended.
+    pub fn start(processes: &[(&'static str, i32)]) -> Result<Self> {
+        let watch = |&(figure, pid): &(&'static str, i32)| {
+            Ok(Watched { figure, pid, before: machine::cpu_seconds(pid).context(figure)? })
+        };
+        Ok(Self {
+            watched: processes.iter().map(watch).collect::<Result<_>>()?,
+            own: machine::own_cpu_seconds()?,
+            machine: machine::busy_seconds()?,
+        })
+    }
+
+    /// Watches broker and database of a stack, and these processes besides.
+    ///
+    /// # Errors
+    /// When one of them has ended.
+    pub fn of_servers(stack: &Stack, others: &[(&'static str, i32)]) -> Result<Self> {
+        let pid = |server: Server| stack.pid(server).with_context(|| format!("{server} has ended"));
+        let servers = [("cpu_broker_s", pid(Server::Kafka)?), ("cpu_database_s", pid(Server::Postgres)?)];
+        Self::start(&[&servers, others].concat())
+    }
+
+    /// Notes what was spent since the start: by this process, by each that is watched, by the rest of the machine.
+    ///
+    /// # Errors
+    /// When one of them has ended.
+    pub fn note(&self, figures: &mut Figures) -> Result<()> {
+        let own = machine::own_cpu_seconds()? - self.own;
+        let mut others = machine::busy_seconds()? - self.machine - own;
+        figures.insert("cpu_own_s", own);
+        for Watched { figure, pid, before } in &self.watched {
+            let spent = machine::cpu_seconds(*pid).context(*figure)? - before;
+            others -= spent;
+            figures.insert(figure, spent);
+        }
+        figures.insert("cpu_others_s", others.max(0.0));
+        Ok(())
+    }
+}
