@@ -130,10 +130,10 @@ fn recover(platform: &Platform) -> Result<()> {
     let tried = partitions(&platform.succeed(&["recover", "payments", "--dry-run", "--json"])?)?;
     let lags: Vec<Value> = serde_json::from_str(&platform.succeed(&["lag", "--json"])?)?;
     let parts: Vec<&str> = lags.iter().filter_map(|lag| lag["part"].as_str()).collect();
+    let recover = |part: &str| partitions(&platform.succeed(&["recover", part, "--json"])?);
     // Parts have nothing to do with each other, and recovering is mostly waiting.
     for some in parts.chunks(AT_ONCE) {
         std::thread::scope(|scope| {
-            let recover = |part: &str| partitions(&platform.succeed(&["recover", part, "--json"])?);
             let running: Vec<_> = some.iter().map(|part| (part, scope.spawn(|| recover(part)))).collect();
             running.into_iter().try_for_each(|(part, thread)| {
                 let done = thread.join().expect("recovering does not panic")?;
