@@ -2,13 +2,15 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use daybook_engine::{
-    CALL_TIMEOUT, Claimed, Commit, CommitError, Load, LoadError, Loaded, Performance, Performed, Performer, RawRecord,
+    CALL_TIMEOUT, Claimed, Commit, CommitError, KEY_EXPIRED, Load, LoadError, Loaded, Performance, Performed,
+    Performer, RawRecord,
 };
 use daybook_events::{Schemas, Timestamp, unframe};
 use daybook_log::{Committed, Ends, Log, Registry, Witness};
+use daybook_service::Clock;
 use daybook_store::PartStore;
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -115,14 +117,38 @@ pub(crate) async fn commit(
     Done::Committed { ticket, result: result.map(|stored| stored.at), nexts, took: begun.elapsed() }
 }
 
-/// Calls the outside world, for at most `limit`: after that nobody knows whether it acted.
+/// Until when a call may be made.
+pub(crate) struct Until<C> {
+    clock: C,
+    elapsed: Duration,
+    wall: SystemTime,
+}
+
+impl<C: Clock> Until<C> {
+    pub(crate) fn new(clock: C, left: Duration) -> Self {
+        Self { elapsed: clock.elapsed() + left, wall: clock.wall() + left, clock }
+    }
+
+    /// By either clock: the one that only goes forward stands still while the computer sleeps, the one on the wall may be set back.
+    fn is_past(&self) -> bool {
+        self.clock.elapsed() >= self.elapsed || self.clock.wall() >= self.wall
+    }
+}
+
+/// Calls the outside world, for at most `limit`: after that nobody knows whether it acted. Looks once more whether it is not too
+/// late for that, because the process may have been stopped since it was decided.
 pub(crate) async fn perform(
     performer: Arc<dyn Performer>,
     token: u64,
     performance: Performance,
     limit: Duration,
+    until: Option<Until<impl Clock>>,
 ) -> Done {
     let (partition, intent_id) = (performance.partition, performance.intent_id);
+    if until.is_some_and(|until| until.is_past()) {
+        let outcome = Performed::Refused { code: KEY_EXPIRED.to_owned() };
+        return Done::Performed { partition, token, intent_id, outcome };
+    }
     // A panic in an adapter is an unknown outcome, not the end of the part.
     let call = AssertUnwindSafe(async move { performer.perform(performance).await }).catch_unwind();
     let unknown = |code: &str| Performed::Unknown { code: code.to_owned() };
@@ -174,5 +200,74 @@ pub(crate) async fn progress(
                 tokio::time::sleep(ASK_AGAIN).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use daybook_engine::Mode;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Two clocks that are set by hand, in seconds.
+    #[derive(Clone, Default)]
+    struct ByHand {
+        wall: Arc<AtomicU64>,
+        elapsed: Arc<AtomicU64>,
+    }
+
+    impl Clock for ByHand {
+        fn wall(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(self.wall.load(Ordering::Relaxed))
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::from_secs(self.elapsed.load(Ordering::Relaxed))
+        }
+    }
+
+    struct Obliging;
+
+    impl Performer for Obliging {
+        fn perform(&self, _: Performance) -> Pin<Box<dyn Future<Output = Performed> + Send>> {
+            Box::pin(async { Performed::Answered(Vec::new()) })
+        }
+    }
+
+    async fn outcome(until: Option<Until<ByHand>>) -> Performed {
+        let performance = Performance {
+            intent_id: Uuid::from_u128(1),
+            partition: 0,
+            idempotency_key: "key".to_owned(),
+            entity: Uuid::from_u128(2),
+            request: Vec::new(),
+            mode: Mode::Call,
+            key_until: None,
+            trace: None,
+        };
+        match perform(Arc::new(Obliging), 1, performance, Duration::from_secs(5), until).await {
+            Done::Performed { outcome, .. } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_time_has_passed_while_the_process_was_stopped_is_not_made() {
+        let clock = ByHand::default();
+        let until = || Some(Until::new(clock.clone(), Duration::from_secs(60)));
+        let answered = Performed::Answered(Vec::new());
+        let expired = Performed::Refused { code: KEY_EXPIRED.to_owned() };
+        assert_eq!(outcome(until()).await, answered);
+        assert_eq!(outcome(None).await, answered);
+        let stopped = until();
+        clock.elapsed.store(60, Ordering::Relaxed);
+        assert_eq!(outcome(stopped).await, expired, "the process was stopped");
+        let asleep = until();
+        clock.wall.store(60, Ordering::Relaxed);
+        assert_eq!(outcome(asleep).await, expired, "the computer was asleep");
     }
 }

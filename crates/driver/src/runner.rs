@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use daybook_engine::{Action, Engine, Event, Performance, Performer, Spec, Stream};
 use daybook_log::{Delivered, Fetched, Fetcher, Log, Publisher, Refusal, Witness};
-use daybook_service::Drain;
+use daybook_service::{Drain, SystemClock};
 use daybook_store::PartStore;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
 
-use crate::carry::{self, Done};
+use crate::carry::{self, Done, Until};
 use crate::clock::DatabaseClock;
 use crate::metrics::PartMetrics;
 use crate::traces::{self, Traces};
@@ -369,7 +369,11 @@ impl Runner {
         let performer = performer.expect("a part with effects starts only with a performer");
         let limit = self.call_timeout();
         let span = traces::of_call(self.with.spec.name, performance.trace);
-        self.work.push(carry::perform(Arc::clone(performer), token, performance, limit).instrument(span).boxed());
+        let now = Instant::now();
+        let left = performance.key_until.map(|until| self.clock.instant_of(until, now).duration_since(now));
+        let until = left.map(|left| Until::new(SystemClock::default(), left));
+        let call = carry::perform(Arc::clone(performer), token, performance, limit, until);
+        self.work.push(call.instrument(span).boxed());
     }
 }
 

@@ -40,6 +40,9 @@ pub struct EffectPolicy {
 /// Code of an attempt that was not answered within the policy's `call_timeout_ms`.
 pub const CALL_TIMEOUT: &str = "call-timeout";
 
+/// Code of a repeated call that was not made, or is not to be made, because the provider may have forgotten its key.
+pub const KEY_EXPIRED: &str = "key-expired";
+
 /// Whom an adapter calls, and by which codes it tells that nobody is served there. What the provider says about one
 /// request alone, a declined card say, is none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +107,9 @@ pub struct Performance {
     pub entity: Uuid,
     pub request: Vec<u8>,
     pub mode: Mode,
+    /// Of a repeated call, which may have acted before: it may not be made from then on, by the database's clock, because the
+    /// provider may have forgotten its key. What comes too late is [`Performed::Refused`] with [`KEY_EXPIRED`].
+    pub key_until: Option<Timestamp>,
     /// The trace of the flow that it belongs to.
     pub trace: Option<TraceContext>,
 }

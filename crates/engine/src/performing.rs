@@ -31,6 +31,20 @@ pub(crate) enum Run {
     Attention,
 }
 
+/// How an attempt is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    Now {
+        mode: Mode,
+        /// Of a repeated call: the provider may not honor its key any more from then on.
+        key_until: Option<Timestamp>,
+    },
+    /// Its key has expired, and nothing else helps: only a person can tell how it goes on.
+    TooLate,
+    /// It was not waiting.
+    NotWaiting,
+}
+
 /// What an attempt led to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Next {
@@ -71,14 +85,36 @@ impl OpenIntent {
 
     /// Where an intent that may have acted goes next; `None`: only a person can tell.
     fn plan(&self, policy: &EffectPolicy, now: Timestamp, wait_ms: i64) -> Option<Run> {
-        if !self.maybe_acted || now.ms_since(self.intent.created_at) < policy.key_lifetime_ms {
-            return Some(Run::Waiting { at: now.plus_ms(wait_ms), mode: Mode::Call });
+        self.mode(policy, now).map(|mode| Run::Waiting { at: now.plus_ms(wait_ms), mode })
+    }
+
+    fn mode(&self, policy: &EffectPolicy, now: Timestamp) -> Option<Mode> {
+        if !self.maybe_acted || now < self.key_until(policy) {
+            return Some(Mode::Call);
         }
         if policy.has_lookup {
-            return Some(Run::Waiting { at: now.plus_ms(wait_ms), mode: Mode::LookUp });
+            return Some(Mode::LookUp);
         }
-        (policy.on_unknown == OnUnknown::AtLeastOnce)
-            .then(|| Run::Waiting { at: now.plus_ms(wait_ms), mode: Mode::Call })
+        (policy.on_unknown == OnUnknown::AtLeastOnce).then_some(Mode::Call)
+    }
+
+    /// No call can have been made before the intent was stored, so the key lives at least until then.
+    fn key_until(&self, policy: &EffectPolicy) -> Timestamp {
+        self.intent.created_at.plus_ms(policy.key_lifetime_ms)
+    }
+
+    /// How the attempt whose time has come is to be made. Whether a call may be repeated is judged again: it was planned a while
+    /// ago, and has waited for its time, for room, or for a provider that was down.
+    pub(crate) fn attempt(&self, policy: &EffectPolicy, now: Timestamp) -> Attempt {
+        let mode = match self.run {
+            Run::Waiting { mode: Mode::Call, .. } => self.mode(policy, now),
+            Run::Waiting { mode: Mode::LookUp, .. } => Some(Mode::LookUp),
+            Run::Calling { .. } | Run::Concluding | Run::Attention => return Attempt::NotWaiting,
+        };
+        let Some(mode) = mode else { return Attempt::TooLate };
+        // Past its lifetime, or without any, the key is not what a repetition relies on.
+        let relies_on_key = mode == Mode::Call && self.maybe_acted && now < self.key_until(policy);
+        Attempt::Now { mode, key_until: relies_on_key.then(|| self.key_until(policy)) }
     }
 
     pub(crate) fn performed(&mut self, outcome: Performed, policy: &EffectPolicy, now: Timestamp, jitter: u64) -> Next {
@@ -211,7 +247,7 @@ mod tests {
     }
 
     fn call(open: &mut OpenIntent, outcome: Performed, now: Timestamp) -> Next {
-        let Run::Waiting { mode, .. } = open.run else { panic!("not waiting: {:?}", open.run) };
+        let Attempt::Now { mode, .. } = open.attempt(&policy(), now) else { panic!("not waiting: {:?}", open.run) };
         open.run = Run::Calling { mode };
         open.performed(outcome, &policy(), now, 0)
     }
@@ -239,6 +275,22 @@ mod tests {
         assert!(matches!(open.run, Run::Waiting { mode: Mode::Call, .. }));
         let late = OpenIntent::found(intent(), &policy(), at(25 * 60 * MINUTE));
         assert!(matches!(late.run, Run::Waiting { mode: Mode::LookUp, .. }));
+    }
+
+    #[test]
+    fn a_repetition_that_comes_too_late_for_its_key_is_a_lookup() {
+        let lifetime = policy().key_lifetime_ms;
+        let open = OpenIntent::found(intent(), &policy(), at(1));
+        assert!(matches!(open.run, Run::Waiting { mode: Mode::Call, .. }));
+        let in_time = Attempt::Now { mode: Mode::Call, key_until: Some(at(lifetime)) };
+        assert_eq!(open.attempt(&policy(), at(lifetime - 1)), in_time);
+        let looked_up = Attempt::Now { mode: Mode::LookUp, key_until: None };
+        assert_eq!(open.attempt(&policy(), at(lifetime)), looked_up);
+        let blind = EffectPolicy { has_lookup: false, ..policy() };
+        assert_eq!(open.attempt(&blind, at(lifetime)), Attempt::TooLate);
+        let first = OpenIntent::fresh(intent(), at(0));
+        let called = Attempt::Now { mode: Mode::Call, key_until: None };
+        assert_eq!(first.attempt(&policy(), at(2 * lifetime)), called, "nobody was called before");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The operator: looks at what is parked now and then, tries it again or gives it up.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use daybook_engine::{HistoryRow, PartKind};
+use daybook_engine::{HistoryRow, PartKind, RowKey};
 use daybook_events::{CompensateSaga, DiscardParked, PersonId, RedriveParked, RetryStep, Timestamp, key};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -13,9 +15,11 @@ use crate::world::World;
 
 /// How often somebody looks, in simulated ms.
 const ROUND_MS: i64 = 4_000;
+/// How long before it passes a deadline is seen coming, in ms: by then most sagas have been answered.
+const SOON_MS: i64 = 30_000;
+/// Deadlines that are seen coming in one run.
+const DEADLINES_MAX: usize = 200;
 const OPERATOR: u128 = 0x0b5e_55ed;
-/// How many of the latest entries of a part's history the operator reads to see what a saga waits for.
-const LATEST: usize = 400;
 
 /// As much of an entry of a saga's history as an order needs.
 #[derive(Deserialize)]
@@ -27,11 +31,20 @@ struct Entry {
 pub(crate) struct Operator {
     rng: Rng,
     next_look: Timestamp,
+    /// Of orders at deadlines.
+    rate: u32,
+    /// Deadlines that were seen coming.
+    deadlines: BTreeSet<(Timestamp, RowKey)>,
 }
 
 impl Operator {
     pub(crate) fn new(world: &mut World) -> Self {
-        Self { rng: Rng::new(world.rng.next()), next_look: world.now.plus_ms(ROUND_MS) }
+        Self {
+            rng: Rng::new(world.rng.next()),
+            next_look: world.now.plus_ms(ROUND_MS),
+            rate: world.faults.saga_ordered,
+            deadlines: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn look(&mut self, world: &mut World) {
@@ -47,25 +60,42 @@ impl Operator {
                 let record = self.decide(world, parked_id, key.unwrap_or_default());
                 world.publish_after(self.rng.between(0, 500), control.clone(), record);
             }
-            if world.leaves()[part].spec().kind == PartKind::Saga && self.rng.chance(world.faults.saga_ordered) {
-                self.order(world, part, &control);
+            if world.leaves()[part].spec().kind == PartKind::Saga {
+                if self.rng.chance(world.faults.saga_ordered) {
+                    self.order(world, part, &control);
+                }
+                self.order_at_deadlines(world, part, &control);
             }
         }
     }
 
-    /// Retries or compensates a saga that waits: at any time, or just when its deadline passes.
+    /// Retries or compensates a saga that waits, at any time.
     fn order(&mut self, world: &mut World, part: usize, control: &str) {
-        let tables = &world.tables[part];
-        let waiting: Vec<_> = tables.waiting().collect();
-        let Some((due, row)) = self.rng.pick(&waiting).copied() else { return };
-        let mut latest = tables.history.iter().rev().take(LATEST).filter(|entry| entry.key == row.key);
+        let waiting: Vec<_> = world.tables[part].waiting().collect();
+        let Some((_, row)) = self.rng.pick(&waiting).copied() else { return };
+        let after_ms = self.rng.between(0, 500);
+        self.send(world, part, control, row, after_ms);
+    }
+
+    /// Does it just when the deadline passes that it has waited for: the engine has loaded what is due by then, and finds it
+    /// changed. Few sagas come so far, so this goes on when nothing else goes wrong any more.
+    fn order_at_deadlines(&mut self, world: &mut World, part: usize, control: &str) {
+        let now = world.database_now();
+        let is_soon = |due: Timestamp| due > now && due.ms_since(now) <= SOON_MS;
+        let soon: Vec<_> = world.tables[part].waiting().filter(|(due, _)| is_soon(*due)).collect();
+        for (due, row) in soon {
+            let is_new = self.deadlines.len() < DEADLINES_MAX && self.deadlines.insert((due, row));
+            if is_new && self.rng.chance(self.rate) {
+                let after_ms = due.ms_since(now) + self.rng.between(1, 6);
+                self.send(world, part, control, row, after_ms);
+            }
+        }
+    }
+
+    fn send(&mut self, world: &mut World, part: usize, control: &str, row: RowKey, after_ms: i64) {
+        let mut latest = world.tables[part].history.iter().rev().filter(|entry| entry.key == row.key);
         let Some(row) = latest.find(|entry| entry.entry.contains("next_step")).cloned() else { return };
         let Ok(Entry { round, next_step: Some(step) }) = serde_json::from_str(&row.entry) else { return };
-        let after_ms = if self.rng.chance(800_000) {
-            due.ms_since(world.database_now()).max(0) + self.rng.between(1, 6)
-        } else {
-            self.rng.between(0, 500)
-        };
         let record = self.verb(world, &row, round, step);
         world.publish_after(after_ms, control.to_owned(), record);
     }

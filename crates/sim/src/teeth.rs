@@ -60,7 +60,7 @@ const fn tooth_of(name: &'static str, left_out: LeftOut, shows: &'static str) ->
 }
 
 /// Every rule that can be left out.
-pub const TEETH: [Tooth; 18] = [
+pub const TEETH: [Tooth; 19] = [
     tooth("no version compare", LeftOut::Database(Lapse::VersionNotCompared)),
     tooth("version not raised where nothing is taken in", LeftOut::Engine(Mutation::VersionRaisedByRecordsOnly)),
     tooth("offset outside the transaction", LeftOut::Database(Lapse::OffsetsBeforeBatch)),
@@ -82,6 +82,7 @@ pub const TEETH: [Tooth; 18] = [
         LeftOut::Engine(Mutation::TimerBeforeUnread),
         "what is unread comes before a deadline",
     ),
+    tooth_of("stale timer", LeftOut::Saga(Flaw::StaleTimerFires), "no deadline passes before its time"),
     tooth_of(
         "deadline passed while its participant lagged",
         LeftOut::Engine(Mutation::LagIgnored),

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::breaker::{Health, Turn};
-use crate::{CALL_TIMEOUT, Provider};
+use crate::performing::Attempt;
+use crate::{CALL_TIMEOUT, KEY_EXPIRED, Provider};
 
 impl Engine {
     pub(super) fn perform(&mut self, number: u16, now: Timestamp, actions: &mut Vec<Action>) {
@@ -21,7 +22,16 @@ impl Engine {
             let Some(open) = memory.intents.get_mut(&id) else {
                 continue;
             };
-            let Run::Waiting { mode, .. } = open.run else { continue };
+            let (mode, key_until) = match open.attempt(policy, now) {
+                Attempt::Now { mode, key_until } => (mode, key_until),
+                Attempt::TooLate => {
+                    open.run = Run::Concluding;
+                    let what = Told::Attention { code: KEY_EXPIRED.to_owned() };
+                    memory.answers.push_back(Answer { intent_id: id, what });
+                    continue;
+                }
+                Attempt::NotWaiting => continue,
+            };
             if !self.breaker.admits(now) {
                 memory.schedule.insert((at, id));
                 return;
@@ -36,6 +46,7 @@ impl Engine {
                 entity: open.intent.key,
                 request: open.intent.request.clone(),
                 mode,
+                key_until,
                 trace: open.intent.thread.trace,
             };
             actions.push(Action::Perform { token, performance });
