@@ -23,7 +23,8 @@ trap end EXIT
 # The server takes the service as soon as both answer.
 until curl --silent --fail --output /dev/null "127.0.0.1:$ADMIN/deployments" \
     --header 'content-type: application/json' --data "{\"uri\":\"http://127.0.0.1:$SERVICE\"}"; do
-    kill -0 "$server" "$service"
+    kill -0 "$server"
+    kill -0 "$service"
     sleep 0.2
 done
 cat >/dev/null
