@@ -100,7 +100,12 @@ async fn repeated(settings: &Settings, stage: &Stage, loads: &mut [(Wanted, Case
 
 async fn driven(settings: &Settings, stage: &Stage, log: &Arc<Log>, wanted: Wanted) -> Result<Figures> {
     let mut load = Load::new(log, wanted).await?;
-    load.run(WARM_UP).await?;
+    let begun = Instant::now();
+    // Until the first wave is over: it begins all at once.
+    while load.took_ms.len() < wanted.at_once {
+        ensure!(begun.elapsed() < LIMIT, "{} journeys at once do not come to their end", wanted.at_once);
+        load.run(WARM_UP).await?;
+    }
     load.took_ms.clear();
     let meter = stage.meter(&[])?;
     let measured = settings.time(MEASURED);
