@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) mailbox: Vec<(usize, Event)>,
     /// When the last message to an output partition arrives: the next one arrives after it.
     pub(crate) last_append: HashMap<(Arc<str>, u16), Timestamp>,
+    /// When the group's last word to each part arrives.
+    pub(crate) told_last: HashMap<usize, Timestamp>,
     /// Commits that it has sent and that have not reached the database.
     pub(crate) commits_under_way: usize,
 }
@@ -75,6 +77,7 @@ impl Worker {
             hosted: leaves.iter().map(|leaf| Hosted::new(leaf, limits, left_out)).collect(),
             mailbox: Vec::new(),
             last_append: HashMap::new(),
+            told_last: HashMap::new(),
             commits_under_way: 0,
         }
     }
@@ -85,6 +88,7 @@ impl Worker {
         self.hosted.clear();
         self.mailbox.clear();
         self.last_append.clear();
+        self.told_last.clear();
         self.commits_under_way = 0;
     }
 

@@ -333,7 +333,7 @@ impl World {
             Happening::StoodDown { worker, epoch, part, partition } => {
                 let seat = self.seats[part][usize::from(partition)];
                 if seat.owner == Some((worker, epoch)) && seat.moving.is_none() {
-                    self.later(worker, epoch, part, Event::Assigned { partition });
+                    self.tell_of_group(worker, epoch, part, Event::Assigned { partition });
                 }
             }
             Happening::Restart { worker } => {

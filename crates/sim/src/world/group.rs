@@ -29,7 +29,16 @@ impl World {
     pub(super) fn give(&mut self, worker: usize, part: usize, partition: u16) {
         let epoch = self.workers[worker].epoch;
         self.seats[part][usize::from(partition)] = Seat { owner: Some((worker, epoch)), moving: None };
-        self.later(worker, epoch, part, Event::Assigned { partition });
+        self.tell_of_group(worker, epoch, part, Event::Assigned { partition });
+    }
+
+    /// What the group tells a member arrives in the order in which it was told.
+    pub(super) fn tell_of_group(&mut self, worker: usize, epoch: u64, part: usize, event: Event) {
+        let at = self.now.plus_ms(self.rng.between(0, 2));
+        let last = self.workers[worker].told_last.entry(part).or_insert(at);
+        *last = at.max(*last);
+        let at = *last;
+        self.schedule_at(at, Happening::Told { worker, epoch, part, event });
     }
 
     pub(super) fn adopt_orphans(&mut self) {
@@ -52,7 +61,7 @@ impl World {
         self.tally.count("rebalance");
         self.moves += 1;
         self.seats[part][usize::from(partition)].moving = Some((self.moves, to));
-        self.later(owner, epoch, part, Event::Revoked { partition });
+        self.tell_of_group(owner, epoch, part, Event::Revoked { partition });
         let move_number = self.moves;
         self.schedule(REVOKE_TIMEOUT_MS, Happening::RevokeTimeout { part, partition, move_number });
     }
@@ -81,7 +90,7 @@ impl World {
             self.gone_until.insert((part, partition), until);
             let seat = self.seats[part][usize::from(partition)];
             if let Some((owner, epoch)) = seat.owner {
-                self.later(owner, epoch, part, Event::Lost { partition });
+                self.tell_of_group(owner, epoch, part, Event::Lost { partition });
             }
             self.finish_move(part, partition, None);
         }
@@ -104,7 +113,7 @@ impl World {
             return;
         }
         if let Some((owner, epoch)) = seat.owner {
-            self.later(owner, epoch, part, Event::Lost { partition });
+            self.tell_of_group(owner, epoch, part, Event::Lost { partition });
         }
         self.finish_move(part, partition, to);
     }
