@@ -302,10 +302,10 @@ impl Line {
                 count(&counters.answers_dropped, 1);
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            // Before it is passed on: the answer may be here before this task goes on.
+            // Before it is passed on: whoever gets it may look, and the answer may be here, before this task goes on.
             self.owes_answer.store(direction == Direction::Ask, Ordering::Relaxed);
-            to.write_all(&chunk[..length]).await?;
             count(passed, length as u64);
+            to.write_all(&chunk[..length]).await?;
         }
     }
 

@@ -87,7 +87,7 @@ fn the_judge_sees_what_is_wrong() -> Result<()> {
     }
     // This one the database does not even take.
     let unbalanced = sql.run(&format!("UPDATE ledger_entry_total SET debit_minor = debit_minor + 1 {journal}"));
-    assert!(unbalanced.is_err_and(|error| error.to_string().contains("check constraint")));
+    assert!(unbalanced.is_err_and(|error| format!("{error:#}").contains("check constraint")));
     judge(&platform)
 }
 
