@@ -100,7 +100,7 @@ impl World {
 
     fn carry_out(&mut self, action: Action, events: &mut VecDeque<Event>) -> Result<()> {
         match action {
-            Action::Claim { partition } => events.push_back(Event::Claimed(Box::new(claimed(partition)))),
+            Action::Claim { partition } => events.push_back(Event::Claimed(Box::new(Claimed::first(partition, 1)))),
             Action::Fetch { partition, token, .. } => self.tokens[usize::from(partition)] = token,
             Action::Load { ticket, .. } => events.push_back(Event::Loaded { ticket, result: Ok(Box::default()) }),
             Action::Commit { ticket, .. } => events.push_back(Event::Committed { ticket, result: Ok(()) }),
@@ -114,26 +114,6 @@ impl World {
             _ => {}
         }
         Ok(())
-    }
-}
-
-fn claimed(partition: u16) -> Claimed {
-    Claimed {
-        partition,
-        version: 1,
-        next_data: 0,
-        next_control: 0,
-        incarnation: 1,
-        out_seq: 0,
-        published_seq: 0,
-        last_numbers: Bytes::new(),
-        marks: Bytes::new(),
-        accepts_first: false,
-        held_next: 1,
-        outbox: Vec::new(),
-        intents: Vec::new(),
-        blocked: Vec::new(),
-        next_due: None,
     }
 }
 

@@ -33,6 +33,29 @@ pub struct Claimed {
     pub next_due: Option<Timestamp>,
 }
 
+impl Claimed {
+    /// Of a partition of which nothing has been applied, and for which nothing was published.
+    pub fn first(partition: u16, version: i64) -> Self {
+        Self {
+            partition,
+            version,
+            next_data: 0,
+            next_control: 0,
+            incarnation: 1,
+            out_seq: 0,
+            published_seq: 0,
+            last_numbers: Bytes::new(),
+            marks: Bytes::new(),
+            accepts_first: false,
+            held_next: 1,
+            outbox: Vec::new(),
+            intents: Vec::new(),
+            blocked: Vec::new(),
+            next_due: None,
+        }
+    }
+}
+
 /// A key with records waiting. `parked` is the id of the record that blocks it, if one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedKey {

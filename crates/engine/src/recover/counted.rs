@@ -117,23 +117,7 @@ mod tests {
     const KNOWN: u64 = 10;
 
     fn claimed() -> Claimed {
-        Claimed {
-            partition: 3,
-            version: 1,
-            next_data: 0,
-            next_control: 0,
-            incarnation: 7,
-            out_seq: KNOWN,
-            published_seq: KNOWN,
-            last_numbers: Bytes::new(),
-            marks: Bytes::new(),
-            accepts_first: false,
-            held_next: 1,
-            outbox: Vec::new(),
-            intents: Vec::new(),
-            blocked: Vec::new(),
-            next_due: None,
-        }
+        Claimed { incarnation: 7, out_seq: KNOWN, published_seq: KNOWN, ..Claimed::first(3, 1) }
     }
 
     fn message(partition: u16, prev: u64, seq: u64) -> BookMessage {

@@ -189,7 +189,7 @@ impl Desk {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Claim { .. } => {
-                let claimed = Box::new(self.claimed());
+                let claimed = Box::new(Claimed::first(PARTITION, self.version));
                 self.events.push_back(Event::Claimed(claimed));
             }
             Action::Fetch { token, .. } => self.token = token,
@@ -223,26 +223,6 @@ impl Desk {
             Action::Alarm(_) => self.alarms += 1,
             Action::Publish { .. } | Action::Forget { .. } | Action::Pause { .. } | Action::Resume { .. } => {}
             Action::Perform { .. } | Action::Released { .. } | Action::StoodDown { .. } => unreachable!("{action:?}"),
-        }
-    }
-
-    fn claimed(&self) -> Claimed {
-        Claimed {
-            partition: PARTITION,
-            version: self.version,
-            next_data: 0,
-            next_control: 0,
-            incarnation: 1,
-            out_seq: 0,
-            published_seq: 0,
-            last_numbers: Bytes::new(),
-            marks: Bytes::new(),
-            accepts_first: false,
-            held_next: 0,
-            outbox: Vec::new(),
-            intents: Vec::new(),
-            blocked: Vec::new(),
-            next_due: None,
         }
     }
 
