@@ -70,6 +70,12 @@ pub fn percentile(sorted: &[f64], percent: f64) -> f64 {
     sorted.get(place.min(last)).copied().unwrap_or_default()
 }
 
+/// Median and 99th percentile of what took so many ms each.
+pub fn latencies(mut took_ms: Vec<f64>) -> [(&'static str, f64); 2] {
+    took_ms.sort_by(f64::total_cmp);
+    [("p50_ms", percentile(&took_ms, 50.0)), ("p99_ms", percentile(&took_ms, 99.0))]
+}
+
 /// By how many percent of their mean the values rise or fall from the first to the last: the slope of the line through them by least
 /// squares. 0 for fewer than two, and where the mean is 0.
 pub fn drift_percent(values: &[f64]) -> f64 {

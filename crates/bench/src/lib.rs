@@ -32,7 +32,7 @@ use stage::Stage;
 
 pub use bare::{PATH as BARE_PATH, publication, serve as serve_bare};
 pub use client::{Answer, Closed, Connection, Post};
-pub use figures::{Case, Figures, Report, Series, Spread, Verdict, drift_percent, percentile};
+pub use figures::{Case, Figures, Report, Series, Spread, Verdict, drift_percent, latencies, percentile};
 pub use machine::{cpu_seconds, resident_mb};
 pub use meter::Meter;
 pub use progress::{bar, records};

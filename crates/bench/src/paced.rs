@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use crate::load::{Sender, offer};
-use crate::{Figures, percentile};
+use crate::{Figures, latencies};
 
 const PER_SECOND: u64 = 100;
 /// Without an output for so long the part is taken to be broken.
@@ -51,10 +51,9 @@ pub async fn paced(log: &Log, sender: &mut Sender, seconds: u64) -> Result<Figur
         let id = timeout(PATIENCE, output(&mut tail)).await.context("an output does not come")??;
         note(&mut sent, id, &mut took_ms);
     }
-    let mut counted = took_ms.split_off(took_ms.len().min(usize::try_from(PER_SECOND)?));
+    let counted = took_ms.split_off(took_ms.len().min(usize::try_from(PER_SECOND)?));
     ensure!(!counted.is_empty(), "nothing was measured");
-    counted.sort_by(f64::total_cmp);
-    Ok(Figures::from([("p50_ms", percentile(&counted, 50.0)), ("p99_ms", percentile(&counted, 99.0))]))
+    Ok(Figures::from(latencies(counted)))
 }
 
 fn note(sent: &mut HashMap<Uuid, Instant>, cause: Uuid, took_ms: &mut Vec<f64>) {

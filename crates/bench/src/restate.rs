@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Closed, Connection, Post};
 use crate::stage::Stage;
-use crate::{Figures, percentile, streams};
+use crate::{Figures, latencies, streams};
 
 const PATH: &str = "/Journey/run";
 /// How long it may take until the first journey arrives.
@@ -81,13 +81,11 @@ impl Restate {
         let pid = i32::try_from(self.process.id().context("Restate has ended")?)?;
         let meter = stage.meter(&[("cpu_peer_s", pid)])?;
         let load = Closed { address: self.ingress, at_once, warm_up, measured, expected: StatusCode::OK };
-        let (mut took_ms, _) = load.run(journey).await?;
+        let (took_ms, _) = load.run(journey).await?;
         let mut figures = Figures::new();
         meter.note(&mut figures)?;
-        took_ms.sort_by(f64::total_cmp);
         figures.insert("per_s", took_ms.len() as f64 / measured.as_secs_f64());
-        figures.insert("p50_ms", percentile(&took_ms, 50.0));
-        figures.insert("p99_ms", percentile(&took_ms, 99.0));
+        figures.extend(latencies(took_ms));
         Ok(figures)
     }
 

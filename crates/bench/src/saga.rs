@@ -20,7 +20,7 @@ use crate::peers::Peers;
 use crate::restate::Restate;
 use crate::running::Running;
 use crate::stage::Stage;
-use crate::{Case, Figures, Report, Settings, journey, percentile};
+use crate::{Case, Figures, Report, Settings, journey, latencies};
 
 /// What is counted, and what goes before it.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -115,11 +115,8 @@ async fn driven(settings: &Settings, stage: &Stage, log: &Arc<Log>, wanted: Want
     ensure!(!load.took_ms.is_empty(), "of {} journeys at once none came to its end", wanted.at_once);
     let mut figures = Figures::new();
     meter.note(&mut figures)?;
-    let mut sorted = std::mem::take(&mut load.took_ms);
-    sorted.sort_by(f64::total_cmp);
-    figures.insert("per_s", sorted.len() as f64 / seconds);
-    figures.insert("p50_ms", percentile(&sorted, 50.0));
-    figures.insert("p99_ms", percentile(&sorted, 99.0));
+    figures.insert("per_s", load.took_ms.len() as f64 / seconds);
+    figures.extend(latencies(std::mem::take(&mut load.took_ms)));
     load.finish().await?;
     Ok(figures)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use daybook_bench::{
-    BARE_PATH, Case, Closed, Figures, Post, Report, Settings as Asked, percentile, publication, serve_bare,
+    BARE_PATH, Case, Closed, Figures, Post, Report, Settings as Asked, latencies, publication, serve_bare,
 };
 use daybook_events::{Message, PublishCourse};
 use daybook_log::{Log, Start};
@@ -81,13 +81,11 @@ impl Rivals<'_> {
         let (warm_up, measured) = (self.asked.time(WARM_UP), self.asked.time(MEASURED));
         let meter = self.platform.meter(&[("cpu_bare_s", self.bare.pid()?)])?;
         let load = Closed { address, at_once: AT_ONCE, warm_up, measured, expected: StatusCode::ACCEPTED };
-        let (mut took_ms, sent) = load.run(make).await?;
+        let (took_ms, sent) = load.run(make).await?;
         let mut figures = Figures::new();
         meter.note(&mut figures)?;
-        took_ms.sort_by(f64::total_cmp);
         figures.insert("per_s", took_ms.len() as f64 / measured.as_secs_f64());
-        figures.insert("p50_ms", percentile(&took_ms, 50.0));
-        figures.insert("p99_ms", percentile(&took_ms, 99.0));
+        figures.extend(latencies(took_ms));
         let made = daybook_bench::records(&self.log, PublishCourse::TOPIC).await? - before;
         ensure!(made == sent, "{sent} commands were accepted, and {made} are in the book");
         Ok((figures, self.last_bytes().await?))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use daybook_bench::{Case, Figures, Report, Settings as Asked, percentile};
+use daybook_bench::{Case, Figures, Report, Settings as Asked, latencies};
 use daybook_service::Section;
 use daybook_service::settings::Settings;
 use futures::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
@@ -87,8 +87,7 @@ impl Stage<'_> {
                 Some(took) = under_way.next(), if !under_way.is_empty() => took_ms.push(took?),
             }
         }
-        took_ms.sort_by(f64::total_cmp);
-        Ok(Figures::from([("p50_ms", percentile(&took_ms, 50.0)), ("p99_ms", percentile(&took_ms, 99.0))]))
+        Ok(Figures::from(latencies(took_ms)))
     }
 
     async fn enrollment(&self, learner: Uuid) -> Result<f64> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use daybook_bench::{Case, Figures, Report, Series, Settings as Asked, bar, drift_percent, percentile, resident_mb};
+use daybook_bench::{Case, Figures, Report, Series, Settings as Asked, bar, drift_percent, latencies, resident_mb};
 use daybook_service::settings::Settings;
 use daybook_stack::Server;
 use daybook_store::Reads;
@@ -71,7 +71,7 @@ pub(super) async fn measure(asked: &Asked, load: Load) -> Result<Report> {
         let meter = platform.meter(&[])?;
         enrolling.run(&Pace::Open(vec![rate]), minute).await?;
         let now = Vitals::of(&reads).await?;
-        let mut figures = latencies(&mut enrolling, minute)?;
+        let mut figures = of_minute(&mut enrolling, minute)?;
         now.note_since(&before, &mut figures);
         let pid = platform.stack.pid(Server::Platform).context("the platform has ended")?;
         figures.insert("rss_mb", resident_mb(pid)?);
@@ -102,17 +102,14 @@ fn told(cases: Vec<Case>, minutes: &[Figures]) -> Report {
 }
 
 /// Of the enrollments that have come to their end since it was asked last.
-fn latencies(enrolling: &mut Enrolling, minute: Duration) -> Result<Figures> {
+fn of_minute(enrolling: &mut Enrolling, minute: Duration) -> Result<Figures> {
     let ended = std::mem::take(&mut enrolling.ended);
     ensure!(!ended.is_empty(), "not a single enrollment came to its end within {} s", minute.as_secs());
-    let mut took_ms: Vec<f64> = ended.iter().map(|ended| ended.took_ms).collect();
-    took_ms.sort_by(f64::total_cmp);
-    Ok(Figures::from([
-        ("ended", took_ms.len() as f64),
-        ("per_s", took_ms.len() as f64 / minute.as_secs_f64()),
-        ("p50_ms", percentile(&took_ms, 50.0)),
-        ("p99_ms", percentile(&took_ms, 99.0)),
-    ]))
+    let took_ms: Vec<f64> = ended.iter().map(|ended| ended.took_ms).collect();
+    let count = took_ms.len() as f64;
+    let mut figures = Figures::from([("ended", count), ("per_s", count / minute.as_secs_f64())]);
+    figures.extend(latencies(took_ms));
+    Ok(figures)
 }
 
 async fn reads(settings: &Settings) -> Result<Reads> {
