@@ -7,6 +7,7 @@ mod dbos;
 mod figures;
 mod fold;
 mod held;
+mod hops;
 mod journey;
 mod keys;
 mod load;

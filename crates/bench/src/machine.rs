@@ -44,17 +44,25 @@ pub fn resident_mb(pid: i32) -> Result<f64> {
     Ok(kib * 1_024.0 / 1_000_000.0)
 }
 
-/// CPU seconds of the whole machine since it started, waiting not counted.
-///
+/// CPU seconds of the whole machine since it started.
+#[derive(Clone, Copy, Debug)]
+pub struct Spent {
+    /// Waiting not counted.
+    pub busy: f64,
+    /// Wanted, but given to others by the host: how far a figure may be trusted.
+    pub stolen: f64,
+}
+
 /// # Errors
 /// When the kernel does not tell.
-pub fn busy_seconds() -> Result<f64> {
+pub fn spent() -> Result<Spent> {
     let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
     let times = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
     let ticks: Vec<f64> = times.map(str::parse).collect::<Result<_, _>>()?;
     ensure!(ticks.len() >= 8, "/proc/stat is too short");
-    let waiting = ticks[3] + ticks[4];
-    Ok((ticks[..8].iter().sum::<f64>() - waiting) / TICKS_PER_SECOND)
+    let (waiting, stolen) = (ticks[3] + ticks[4], ticks[7]);
+    let busy = ticks[..7].iter().sum::<f64>() - waiting;
+    Ok(Spent { busy: busy / TICKS_PER_SECOND, stolen: stolen / TICKS_PER_SECOND })
 }
 
 fn seconds_of(pid: i32, times: std::ops::Range<usize>) -> Result<f64> {
@@ -90,7 +98,7 @@ mod tests {
     fn this_process_has_cost_something() {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert!(own_cpu_seconds().unwrap() <= cpu_seconds(pid).unwrap());
-        assert!(busy_seconds().unwrap() > 0.0);
+        assert!(spent().unwrap().busy > 0.0);
         assert!(cpu_seconds(i32::MAX).is_err());
     }
 }

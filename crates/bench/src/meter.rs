@@ -9,7 +9,7 @@ use crate::{Figures, machine};
 pub struct Meter {
     watched: Vec<Watched>,
     own: f64,
-    machine: f64,
+    machine: machine::Spent,
 }
 
 struct Watched {
@@ -31,7 +31,7 @@ impl Meter {
         Ok(Self {
             watched: processes.iter().map(watch).collect::<Result<_>>()?,
             own: machine::own_cpu_seconds()?,
-            machine: machine::busy_seconds()?,
+            machine: machine::spent()?,
         })
     }
 
@@ -45,13 +45,14 @@ impl Meter {
         Self::start(&[&servers, others].concat())
     }
 
-    /// Notes what was spent since the start: by this process, by each that is watched, by the rest of the machine.
+    /// Notes what was spent since the start: by this process, by each that is watched, by the rest of the machine, and what its host took.
     ///
     /// # Errors
     /// When one of them has ended.
     pub fn note(&self, figures: &mut Figures) -> Result<()> {
         let own = machine::own_cpu_seconds()? - self.own;
-        let mut others = machine::busy_seconds()? - self.machine - own;
+        let machine = machine::spent()?;
+        let mut others = machine.busy - self.machine.busy - own;
         figures.insert("cpu_own_s", own);
         for Watched { figure, pid, before } in &self.watched {
             let spent = machine::cpu_seconds(*pid).context(*figure)? - before;
@@ -59,6 +60,7 @@ impl Meter {
             figures.insert(figure, spent);
         }
         figures.insert("cpu_others_s", others.max(0.0));
+        figures.insert("cpu_stolen_s", machine.stolen - self.machine.stolen);
         Ok(())
     }
 }

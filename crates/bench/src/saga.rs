@@ -59,6 +59,9 @@ pub async fn measure(settings: &Settings, stage: &Stage) -> Result<Report> {
     let mut report = Report::new("saga");
     let [(_, one), _, (_, middle), (_, most)] = &loads;
     report.at_most("one at a time, p50 ms", one.median("p50_ms"), 12.0, 12.0);
+    if let Some(hops) = peers.hops_p50_ms() {
+        report.at_most("one at a time, times bare hops", one.median("p50_ms") / hops, 2.0, 1.5);
+    }
     report.at_least("128 in flight, per s", middle.median("per_s"), 1_000.0, 2_000.0);
     report.at_least("at saturation, per s", most.median("per_s"), 6_000.0, 12_000.0);
     if let Some(restate) = peers.restate_at_most() {
@@ -93,7 +96,7 @@ async fn repeated(settings: &Settings, stage: &Stage, loads: &mut [(Wanted, Case
         for (wanted, case) in &mut *loads {
             case.runs.push(driven(settings, stage, &log, *wanted).await?);
         }
-        peers.run(stage, WARM_UP, settings.time(MEASURED)).await?;
+        peers.run(stage, &log, WARM_UP, settings.time(MEASURED)).await?;
     }
     running.end().await
 }

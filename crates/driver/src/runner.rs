@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use daybook_engine::{Action, Engine, Event, Performance, Performer, Spec, Stream};
+use daybook_engine::{Action, Engine, Event, Performance, Performer, Record, Spec, Stream};
 use daybook_log::{Delivered, Fetched, Fetcher, Log, Publisher, Refusal, Witness};
 use daybook_service::{Drain, SystemClock};
 use daybook_store::PartStore;
@@ -215,13 +215,21 @@ impl Runner {
                 self.lost(partition)
             }),
             Fetched::Records { partition, stream, token, records } => {
-                if stream == Stream::Data {
-                    self.metrics.arrived(partition, &records);
-                    self.traces.arrived(partition, &records);
+                let mut events = vec![self.arrived(partition, stream, token, records)];
+                while let Some(Fetched::Records { partition, stream, token, records }) = self.fetcher.ready() {
+                    events.push(self.arrived(partition, stream, token, records));
                 }
-                self.tell(Event::Fetched { partition, token, records })
+                self.tell_all(events)
             }
         }
+    }
+
+    fn arrived(&mut self, partition: u16, stream: Stream, token: u64, records: Vec<Record>) -> Event {
+        if stream == Stream::Data {
+            self.metrics.arrived(partition, &records);
+            self.traces.arrived(partition, &records);
+        }
+        Event::Fetched { partition, token, records }
     }
 
     fn revoked(&mut self, partitions: &[u16]) -> Result<(), Error> {
@@ -265,10 +273,8 @@ impl Runner {
 
     fn delivered(&mut self, first: Delivered) -> Result<(), Error> {
         let ready = self.publisher.ready(DELIVERIES_AT_ONCE);
-        for Delivered { partition, attempt, seq, ok } in std::iter::once(first).chain(ready) {
-            self.tell(Event::Delivered { partition, attempt, seq, ok })?;
-        }
-        Ok(())
+        let event = |Delivered { partition, attempt, seq, ok }| Event::Delivered { partition, attempt, seq, ok };
+        self.tell_all(std::iter::once(first).chain(ready).map(event))
     }
 
     fn done(&mut self, done: Done) -> Result<(), Error> {
@@ -311,8 +317,12 @@ impl Runner {
     }
 
     fn tell(&mut self, event: Event) -> Result<(), Error> {
+        self.tell_all([event])
+    }
+
+    fn tell_all(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), Error> {
         let mut actions = Vec::new();
-        self.engine.on(event, self.clock.now(Instant::now()), &mut actions);
+        self.engine.on_all(events, self.clock.now(Instant::now()), &mut actions);
         actions.into_iter().try_for_each(|action| self.carry_out(action))
     }
 

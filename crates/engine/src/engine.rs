@@ -145,6 +145,22 @@ impl Engine {
 
     /// Takes in what happened; appends what is to be done, in order.
     pub fn on(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
+        self.on_all([event], now, actions);
+    }
+
+    /// The same for what happened at once: only then a batch is begun, so that it takes in all of it.
+    pub fn on_all(&mut self, events: impl IntoIterator<Item = Event>, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut may_go_on = false;
+        for event in events {
+            may_go_on |= self.take_in(event, now, actions);
+        }
+        if may_go_on {
+            self.advance(now, actions);
+        }
+    }
+
+    /// Answers whether anything else can follow from it.
+    fn take_in(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) -> bool {
         match event {
             Event::Assigned { partition } => self.assigned(partition, actions),
             Event::Revoked { partition } => self.revoked(partition, actions),
@@ -155,9 +171,7 @@ impl Engine {
             Event::Loaded { ticket, result } => self.loaded(ticket, result, now, actions),
             Event::Committed { ticket, result } => self.committed(ticket, result, now, actions),
             Event::Delivered { partition, attempt, seq, ok } => {
-                if self.delivered(partition, attempt, seq, ok, now, actions) {
-                    return;
-                }
+                return self.delivered(partition, attempt, seq, ok, now, actions);
             }
             Event::Performed { partition, token, intent_id, outcome } => {
                 self.performed(partition, token, intent_id, outcome, now, actions);
@@ -174,7 +188,7 @@ impl Engine {
             }
             Event::Tick => {}
         }
-        self.advance(now, actions);
+        true
     }
 
     fn next_number(&mut self) -> u64 {

@@ -144,6 +144,11 @@ impl Fetcher {
         self.consumer.subscribe(&[&self.topics.data]).map_err(Error::kafka("subscribe"))
     }
 
+    /// Records that are here already and come next.
+    pub fn ready(&mut self) -> Option<Fetched> {
+        self.ready.pop_front_if(|next| matches!(next, Fetched::Records { .. }))
+    }
+
     /// What happens next. May be canceled: nothing is lost.
     ///
     /// # Errors

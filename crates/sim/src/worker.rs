@@ -32,6 +32,8 @@ pub(crate) fn index(stream: Stream) -> usize {
 pub(crate) struct Hosted {
     pub(crate) engine: Engine,
     pub(crate) reading: [Option<Reading>; PARTITIONS as usize],
+    /// Fetched and not told yet: what is here at one time is told in one go.
+    pub(crate) at_hand: Vec<Event>,
     /// The earliest tick that is on its way.
     pub(crate) tick_at: Option<Timestamp>,
 }
@@ -42,7 +44,7 @@ impl Hosted {
         if let Some(rule) = left_out {
             engine = engine.without(rule);
         }
-        Self { engine, reading: [None; PARTITIONS as usize], tick_at: None }
+        Self { engine, reading: [None; PARTITIONS as usize], at_hand: Vec::new(), tick_at: None }
     }
 }
 

@@ -42,6 +42,11 @@ enum Happening {
         part: usize,
         event: Event,
     },
+    TellFetched {
+        worker: usize,
+        epoch: u64,
+        part: usize,
+    },
     Tick {
         worker: usize,
         epoch: u64,
@@ -292,6 +297,12 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Told { worker, epoch, part, event } => self.tell(worker, epoch, part, event),
+            Happening::TellFetched { worker, epoch, part } => {
+                if self.is_alive(worker, epoch) {
+                    let fetched = std::mem::take(&mut self.workers[worker].hosted[part].at_hand);
+                    self.tell_all(worker, epoch, part, fetched);
+                }
+            }
             Happening::Tick { worker, epoch, part } => {
                 if self.workers[worker].epoch == epoch && !self.workers[worker].hosted.is_empty() {
                     self.workers[worker].hosted[part].tick_at = None;
@@ -363,21 +374,22 @@ impl World {
     }
 
     fn tell(&mut self, worker: usize, epoch: u64, part: usize, event: Event) {
+        self.tell_all(worker, epoch, part, vec![event]);
+    }
+
+    /// What happened to a worker at once.
+    fn tell_all(&mut self, worker: usize, epoch: u64, part: usize, events: Vec<Event>) {
         if !self.is_alive(worker, epoch) {
             return;
         }
         if self.workers[worker].life == Life::Stopped {
-            if !matches!(event, Event::Tick) {
-                self.workers[worker].mailbox.push((part, event));
-            }
+            let lasting = events.into_iter().filter(|event| !matches!(event, Event::Tick));
+            self.workers[worker].mailbox.extend(lasting.map(|event| (part, event)));
             return;
         }
         let now = self.database_now();
         let mut actions = Vec::new();
-        if let Event::Fetched { partition, .. } = &event {
-            self.note(|| format!("worker {worker} {}: fetched {partition}", part));
-        }
-        self.workers[worker].hosted[part].engine.on(event, now, &mut actions);
+        self.workers[worker].hosted[part].engine.on_all(events, now, &mut actions);
         for action in actions {
             self.act(worker, epoch, part, action);
         }

@@ -102,7 +102,7 @@ impl Engine {
         }
     }
 
-    /// Answers whether nothing else can follow from it.
+    /// Answers whether anything else can follow from it.
     pub(super) fn delivered(
         &mut self,
         number: u16,
@@ -113,20 +113,20 @@ impl Engine {
         actions: &mut Vec<Action>,
     ) -> bool {
         let Some(partition) = self.partitions.get_mut(&number) else {
-            return true;
+            return false;
         };
         let publisher = &mut partition.memory.publisher;
         let was_full = publisher.unacknowledged() >= self.limits.unacknowledged_max;
         match publisher.delivered(attempt, seq, ok, now, self.limits.retry_min_ms) {
             Delivery::Noted => {
                 actions.extend(partition.witness());
-                !was_full && partition.phase != Phase::Leaving
+                was_full || partition.phase == Phase::Leaving
             }
-            Delivery::Stale => true,
+            Delivery::Stale => false,
             Delivery::GoBack => {
                 self.counters.deliveries_failed += 1;
                 actions.push(Action::Alarm(Alarm::DeliveryFailed { partition: number, seq }));
-                false
+                true
             }
         }
     }

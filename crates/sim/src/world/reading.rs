@@ -71,8 +71,13 @@ impl World {
             reading.next[at] = next.max(reading.next[at]);
             reading.fetching[at] = false;
         }
-        let event = Event::Fetched { partition, token: reading.token, records };
-        self.tell(worker, epoch, part, event);
+        self.note(|| format!("worker {worker} {part}: fetched {partition}"));
+        let at_hand = &mut self.workers[worker].hosted[part].at_hand;
+        at_hand.push(Event::Fetched { partition, token: reading.token, records });
+        if at_hand.len() == 1 {
+            let after_ms = self.rng.between(0, 1);
+            self.schedule(after_ms, Happening::TellFetched { worker, epoch, part });
+        }
         if self.is_alive(worker, epoch) {
             self.plan_fetch(worker, part, partition, stream);
         }
