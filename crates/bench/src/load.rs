@@ -98,12 +98,13 @@ impl Sender {
     /// When it does not fit its schema.
     pub fn make(&mut self) -> Result<Made> {
         let next = self.sent + 1;
-        match self.favorite {
-            Some(Favorite { every, is_blocked }) if next % every == 0 => {
-                Ok(Made { is_held: is_blocked, ..self.make_for(FAVORITE)? })
-            }
-            _ => self.make_for(scattered(next) % self.entities),
-        }
+        let entity = match self.favorite {
+            Some(Favorite { every, .. }) if next % every == 0 => FAVORITE,
+            _ => scattered(next) % self.entities,
+        };
+        // Chance, too, sends to it.
+        let is_held = entity == FAVORITE && self.favorite.is_some_and(|favorite| favorite.is_blocked);
+        Ok(Made { is_held, ..self.make_for(entity)? })
     }
 
     fn make_for(&mut self, entity: u64) -> Result<Made> {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use daybook_engine::PARTITIONS;
-use daybook_events::{Message, PublishCourse, Retention};
+use daybook_events::{CoursePublished, Message, PublishCourse, Retention, Schemas};
 use daybook_log::{Log, TopicPlan};
 use daybook_service::ids;
 use tokio::process::{Child, Command};
@@ -56,12 +56,22 @@ impl Peer {
         let name = format!("bench-streams-{}", ids::random().simple());
         let state = std::env::temp_dir().join(&name);
         let prefix = &log.settings().topic_prefix;
+        std::fs::create_dir(&state).context("a folder for its state")?;
+        let schema = |name: &str, json: &str| -> Result<PathBuf> {
+            let path = state.join(name);
+            std::fs::write(&path, json)?;
+            Ok(path)
+        };
+        let event_id = log.registry().id_of(CoursePublished::FULL_NAME).context("the schema is not registered")?;
         let process = Command::new(folder().join("run.sh"))
             .arg(&log.settings().brokers)
             .arg(format!("{prefix}{}", PublishCourse::TOPIC))
             .arg(format!("{prefix}{OUTPUT}"))
             .arg(&name)
             .arg(&state)
+            .arg(schema("command.avsc", PublishCourse::SCHEMA)?)
+            .arg(schema("event.avsc", CoursePublished::SCHEMA)?)
+            .arg(event_id.to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)

@@ -1,8 +1,10 @@
 //! Reads a topic from somewhere: for people, and for checks of what stands in the log.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use daybook_engine::{Record, SchemaLookup, Stream};
+use futures::future::try_join_all;
 use futures::stream::StreamExt;
 use hashbrown::HashMap;
 use rdkafka::consumer::{Consumer, StreamConsumer};
@@ -54,17 +56,21 @@ impl Tail {
         let Some(seen) = seen.first() else {
             return Err(Refusal::TopicsMissing { topics: vec![topic.to_owned()] }.into());
         };
-        let consumer = consumer(settings)?;
+        let partitions = 0..u16::try_from(seen.partitions).unwrap_or(u16::MAX);
+        let ends = try_join_all(partitions.clone().map(|partition| admin.ends(topic, partition))).await?;
         let wire = settings.wire(topic);
+        let (consumer, since) = match start {
+            Start::Time(time) => first_since(consumer(settings)?, wire.clone(), partitions.clone(), time).await?,
+            Start::Beginning | Start::End | Start::Last(_) => (consumer(settings)?, HashMap::new()),
+        };
         let mut list = TopicPartitionList::new();
         let mut open = HashMap::new();
-        for partition in 0..u16::try_from(seen.partitions).unwrap_or(u16::MAX) {
-            let ends = admin.ends(topic, partition).await?;
+        for (partition, ends) in partitions.zip(ends) {
             let from = match start {
                 Start::Beginning => ends.start,
                 Start::End => ends.end,
                 Start::Last(count) => (ends.end - i64::from(count)).max(ends.start),
-                Start::Time(time) => first_since(&consumer, &wire, partition, time)?.unwrap_or(ends.end),
+                Start::Time(_) => since.get(&partition).copied().unwrap_or(ends.end),
             };
             if from < ends.end {
                 open.insert(partition, ends.end);
@@ -172,19 +178,27 @@ fn is_passing(failed: &KafkaError) -> bool {
     )
 }
 
-fn first_since(
-    consumer: &StreamConsumer<Quiet>,
-    topic: &str,
-    partition: u16,
+/// The first record of each partition that is not older than this; partitions without one are left out. Waits for the brokers on a
+/// thread that may.
+async fn first_since(
+    consumer: StreamConsumer<Quiet>,
+    topic: String,
+    partitions: Range<u16>,
     time: Timestamp,
-) -> Result<Option<i64>, Error> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, i32::from(partition), Offset::Offset(time.millis().max(0)))
-        .map_err(Error::kafka("ask for an offset by time"))?;
-    let found = consumer.offsets_for_times(list, ANSWER_TIMEOUT).map_err(Error::kafka("ask for an offset by time"))?;
-    let first = found.elements().first().map(|element| element.offset());
-    Ok(match first {
-        Some(Offset::Offset(offset)) => Some(offset),
-        _ => None,
-    })
+) -> Result<(StreamConsumer<Quiet>, HashMap<u16, i64>), Error> {
+    let failed = Error::kafka("ask for offsets by time");
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition_offset(&topic, i32::from(partition), Offset::Offset(time.millis().max(0)))?;
+        }
+        let found = consumer.offsets_for_times(list, ANSWER_TIMEOUT)?;
+        let firsts = found.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(first) => Some((u16::try_from(element.partition()).ok()?, first)),
+            _ => None,
+        });
+        Ok((firsts.collect(), consumer))
+    });
+    let (firsts, consumer) = asked.await.map_err(|_| Error::Late("ask for offsets by time"))?.map_err(failed)?;
+    Ok((consumer, firsts))
 }
