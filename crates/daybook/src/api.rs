@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
-use daybook_facade::{Backlog, LogPublisher, Overload, RateLimits, ReadMount, RequestHasher, Tokens, Wakes, Watched};
+use daybook_facade::{
+    Backlog, LogPublisher, Overload, RateLimits, ReadMount, RequestHasher, StoreReads, Tokens, Wakes, Watched,
+};
 use daybook_log::Log;
 use daybook_service::{Metrics, Section, SystemClock};
 use daybook_store::Reads;
@@ -43,7 +45,7 @@ pub fn router(
     let webhook_secret = settings.payments.webhook_secret.clone();
     let facade = daybook_facade::Deps {
         publisher: Arc::new(publisher),
-        reads: Arc::new(reads),
+        reads: Arc::new(StoreReads::new(reads)),
         ends: Arc::clone(log) as Arc<_>,
         tokens: Arc::new(tokens),
         limits: Arc::new(limits),
@@ -67,5 +69,5 @@ pub fn router(
 pub fn backlog(live: &Live, log: &Arc<Log>, reads: Reads, metrics: &Metrics) -> Result<Backlog> {
     let parts = leaves::specs()?.iter().map(|spec| Watched { part: spec.name, topic: spec.input }).collect();
     let target = Duration::from_secs(live.settings.http.backlog_target_seconds);
-    Ok(Backlog::new(Arc::new(reads), Arc::clone(log) as Arc<_>, parts, target, metrics)?)
+    Ok(Backlog::new(Arc::new(StoreReads::new(reads)), Arc::clone(log) as Arc<_>, parts, target, metrics)?)
 }

@@ -28,6 +28,7 @@ mod rate_limits;
 mod reads;
 mod recent;
 pub mod testing;
+mod together;
 mod wakes;
 
 pub use accept::WAIT_MAX;
@@ -48,7 +49,9 @@ pub use operation::{
 pub use operations::STREAMS_MAX;
 pub use overload::Overload;
 pub use pages::{PAGES, title_of};
-pub use ports::{LogEnds, LogPublisher, NotPublished, NotReadable, Offsets, Outgoing, Publisher, ReadStore};
+pub use ports::{
+    LogEnds, LogPublisher, NotPublished, NotReadable, Offsets, Outgoing, Publisher, ReadStore, StoreReads,
+};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use rate_limits::{RateLimits, RateLimitsError};
 pub use reads::{AFTER_OPERATION_MAX, LAG, ReadMount};

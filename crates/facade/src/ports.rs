@@ -1,6 +1,7 @@
 //! What the façade needs of the outside: a log to publish to, a store to read from. Traits, so that its rules are tested without
 //! servers; the real ones are here as well.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use daybook_engine::PARTITIONS;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::operation::{OperationRow, StepRow};
+use crate::together::Together;
 
 /// One number per partition.
 pub type Offsets = [i64; PARTITIONS as usize];
@@ -57,7 +59,7 @@ pub trait Publisher: Send + Sync {
 }
 
 /// The read store cannot be asked now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the read store does not answer: {0}")]
 pub struct NotReadable(pub String);
 
@@ -134,10 +136,28 @@ impl Publisher for LogPublisher {
     }
 }
 
+/// Reads from Postgres.
+pub struct StoreReads {
+    reads: Reads,
+    operations: Together<OperationRow>,
+}
+
+impl StoreReads {
+    pub fn new(reads: Reads) -> Self {
+        Self { reads, operations: Together::default() }
+    }
+
+    async fn operations(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, OperationRow>, NotReadable> {
+        let rows = self.reads.rows(OPERATION, &[Param::Uuids(ids)]).await.map_err(not_readable)?;
+        let rows = rows.into_iter().map(serde_json::from_value);
+        rows.map(|row| row.map(|row: OperationRow| (row.operation_id, row)).map_err(not_readable)).collect()
+    }
+}
+
 const OPERATION: &str = "\
 SELECT operation_id, command, caller_id, tenant_id, request_hash, target, accepted_at, closing_type, closing, succeeded, code,
        detail, closed_at
-FROM operation WHERE operation_id = $1";
+FROM operation WHERE operation_id = ANY ($1)";
 
 /// Each saga's steps stand in a table of their own, all of the same shape. The limit is [`crate::STEPS_MAX`].
 const STEPS: &str = "\
@@ -147,30 +167,26 @@ FROM (SELECT * FROM operation_step_enrollment WHERE operation_id = $1
       UNION ALL SELECT * FROM operation_step_withdrawal WHERE operation_id = $1) AS steps
 ORDER BY at, saga, instance_id, incarnation, position LIMIT 500";
 
-impl ReadStore for Reads {
+impl ReadStore for StoreReads {
     fn operation(&self, id: Uuid) -> BoxFuture<'_, Result<Option<OperationRow>, NotReadable>> {
-        async move {
-            let rows = self.rows(OPERATION, &[Param::Uuid(Some(id))]).await.map_err(not_readable)?;
-            rows.into_iter().next().map(serde_json::from_value).transpose().map_err(not_readable)
-        }
-        .boxed()
+        self.operations.find(id, |ids| self.operations(ids)).boxed()
     }
 
     fn steps(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<StepRow>, NotReadable>> {
         async move {
-            let rows = self.rows(STEPS, &[Param::Uuid(Some(id))]).await.map_err(not_readable)?;
+            let rows = self.reads.rows(STEPS, &[Param::Uuid(Some(id))]).await.map_err(not_readable)?;
             rows.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().map_err(not_readable)
         }
         .boxed()
     }
 
     fn rows(&self, sql: &'static str, params: Vec<Param>) -> BoxFuture<'_, Result<Vec<Value>, NotReadable>> {
-        async move { Reads::rows(self, sql, &params).await.map_err(not_readable) }.boxed()
+        async move { self.reads.rows(sql, &params).await.map_err(not_readable) }.boxed()
     }
 
     fn applied(&self, projection: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>> {
         async move {
-            let offsets = self.applied_offsets(projection).await.map_err(not_readable)?;
+            let offsets = self.reads.applied_offsets(projection).await.map_err(not_readable)?;
             Ok(offsets.map(|(data, _)| data))
         }
         .boxed()

@@ -21,6 +21,7 @@ pub const ROWS_MAX: usize = 1_000;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Param {
     Uuid(Option<Uuid>),
+    Uuids(Vec<Uuid>),
     Text(Option<String>),
     Bigint(Option<i64>),
     Boolean(Option<bool>),
@@ -85,6 +86,7 @@ type RowsQuery<'q> = QueryScalar<'q, Postgres, Value, PgArguments>;
 fn bound<'q>(query: RowsQuery<'q>, param: &Param) -> RowsQuery<'q> {
     match param {
         Param::Uuid(value) => query.bind(*value),
+        Param::Uuids(values) => query.bind(values.clone()),
         Param::Text(value) => query.bind(value.clone()),
         Param::Bigint(value) => query.bind(*value),
         Param::Boolean(value) => query.bind(*value),

@@ -1,0 +1,147 @@
+//! Questions of one kind that come while others are under way are asked in one go: under load a façade asks for many operations with
+//! one round trip, and alone it waits for nobody.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, oneshot};
+use uuid::Uuid;
+
+use crate::ports::NotReadable;
+
+/// Questions under way at once; while they are, new ones gather.
+const TURNS: usize = 2;
+/// Ids in one question.
+const IDS_MAX: usize = 500;
+
+type Answer<A> = Result<Option<A>, NotReadable>;
+
+/// Those who wait for an answer.
+pub(crate) struct Together<A> {
+    waiting: Mutex<Vec<(Uuid, oneshot::Sender<Answer<A>>)>>,
+    turns: Semaphore,
+}
+
+impl<A> Default for Together<A> {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), turns: Semaphore::new(TURNS) }
+    }
+}
+
+impl<A: Clone> Together<A> {
+    /// What is found for `id`. Asks for all who wait, or waits for somebody who does. May be canceled: who waited for it asks anew.
+    ///
+    /// # Errors
+    /// When the question fails, for all whose it was.
+    pub async fn find<F>(&self, id: Uuid, ask: impl Fn(Vec<Uuid>) -> F) -> Answer<A>
+    where
+        F: Future<Output = Result<HashMap<Uuid, A>, NotReadable>>,
+    {
+        let mut answered = self.wait_for(id);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answered => match answer {
+                    Ok(answer) => return answer,
+                    Err(_) => answered = self.wait_for(id),
+                },
+                turn = self.turns.acquire() => {
+                    let _turn = turn.expect("turns are never closed");
+                    self.answer_all(&ask).await;
+                }
+            }
+        }
+    }
+
+    fn wait_for(&self, id: Uuid) -> oneshot::Receiver<Answer<A>> {
+        let (answer, answered) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((id, answer));
+        answered
+    }
+
+    async fn answer_all<F>(&self, ask: &impl Fn(Vec<Uuid>) -> F)
+    where
+        F: Future<Output = Result<HashMap<Uuid, A>, NotReadable>>,
+    {
+        let taken: Vec<_> = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.retain(|(_, answer)| !answer.is_closed());
+            let count = waiting.len().min(IDS_MAX);
+            waiting.drain(..count).collect()
+        };
+        if taken.is_empty() {
+            return;
+        }
+        let found = ask(taken.iter().map(|(id, _)| *id).collect()).await;
+        for (id, answer) in taken {
+            let found = found.as_ref().map(|found| found.get(&id).cloned()).map_err(Clone::clone);
+            // Whoever has gone away meanwhile needs none.
+            drop(answer.send(found));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::{join_all, pending};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn squares(ids: &[Uuid]) -> HashMap<Uuid, u128> {
+        ids.iter().filter(|id| id.as_u128() % 2 == 0).map(|id| (*id, id.as_u128() * id.as_u128())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_gathers_is_asked_for_in_one_go() {
+        let together = Together::default();
+        let asked = AtomicUsize::new(0);
+        let go_on = Notify::new();
+        let ask = |ids: Vec<Uuid>| {
+            let first = asked.fetch_add(1, Ordering::Relaxed) < TURNS;
+            let go_on = &go_on;
+            async move {
+                if first {
+                    go_on.notified().await;
+                }
+                Ok(squares(&ids))
+            }
+        };
+        let questions = join_all((0..100).map(|id| together.find(Uuid::from_u128(id), ask)));
+        let release = async {
+            tokio::task::yield_now().await;
+            go_on.notify_waiters();
+        };
+        let (answers, ()) = tokio::join!(questions, release);
+        for (id, answer) in (0_u128..).zip(answers) {
+            assert_eq!(answer.unwrap(), id.is_multiple_of(2).then_some(id * id));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), TURNS + 1, "two alone, and then the rest");
+    }
+
+    #[tokio::test]
+    async fn a_question_that_is_given_up_is_asked_by_who_waits_for_it() {
+        let together = Arc::new(Together::<u128>::default());
+        let (one, other) = (Uuid::from_u128(2), Uuid::from_u128(4));
+        let mut stuck: Vec<_> =
+            (0..TURNS).map(|_| Box::pin(together.find(one, |_| pending::<Result<_, NotReadable>>()))).collect();
+        for question in &mut stuck {
+            assert!(futures::poll!(question.as_mut()).is_pending());
+        }
+        let mut waiting = Box::pin(together.find(other, |ids| async move { Ok(squares(&ids)) }));
+        assert!(futures::poll!(waiting.as_mut()).is_pending());
+        drop(stuck);
+        assert_eq!(waiting.await.unwrap(), Some(16));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_all_whose_question_it_was() {
+        let together = Together::<u128>::default();
+        let fail = |_| async { Err(NotReadable("away".to_owned())) };
+        let answers = join_all((0..10).map(|id| together.find(Uuid::from_u128(id), fail))).await;
+        assert!(answers.iter().all(Result::is_err));
+    }
+}
