@@ -47,8 +47,15 @@ impl<A: Clone> Together<A> {
                 },
                 turn = self.turns.acquire() => {
                     let _turn = turn.expect("turns are never closed");
-                    self.answer_all(&ask).await;
+                    if self.answer_all(&ask).await {
+                        continue;
+                    }
                 }
+            }
+            // Nobody waits to be asked for, so somebody else is asking for this one.
+            match (&mut answered).await {
+                Ok(answer) => return answer,
+                Err(_) => answered = self.wait_for(id),
             }
         }
     }
@@ -59,7 +66,8 @@ impl<A: Clone> Together<A> {
         answered
     }
 
-    async fn answer_all<F>(&self, ask: &impl Fn(Vec<Uuid>) -> F)
+    /// Answers whether anybody waited.
+    async fn answer_all<F>(&self, ask: &impl Fn(Vec<Uuid>) -> F) -> bool
     where
         F: Future<Output = Result<HashMap<Uuid, A>, NotReadable>>,
     {
@@ -70,7 +78,7 @@ impl<A: Clone> Together<A> {
             waiting.drain(..count).collect()
         };
         if taken.is_empty() {
-            return;
+            return false;
         }
         let found = ask(taken.iter().map(|(id, _)| *id).collect()).await;
         for (id, answer) in taken {
@@ -78,6 +86,7 @@ impl<A: Clone> Together<A> {
             // Whoever has gone away meanwhile needs none.
             drop(answer.send(found));
         }
+        true
     }
 }
 
@@ -85,7 +94,9 @@ impl<A: Clone> Together<A> {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
 
+    use futures::FutureExt as _;
     use futures::future::{join_all, pending};
     use tokio::sync::Notify;
 
@@ -135,6 +146,36 @@ mod tests {
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         drop(stuck);
         assert_eq!(waiting.await.unwrap(), Some(16));
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_for_by_another_sleeps() {
+        let together = Together::<u128>::default();
+        let stuck = |_: Vec<Uuid>| pending::<Result<_, NotReadable>>();
+        let question = |id| Box::pin(together.find(Uuid::from_u128(id), stuck));
+        let mut first: Vec<_> = (0..TURNS).map(|_| question(2)).collect();
+        let (mut asks, mut sleeps) = (question(4), question(6));
+        for question in first.iter_mut().chain([&mut asks, &mut sleeps]) {
+            assert!(question.now_or_never().is_none());
+        }
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        first.pop();
+        assert!(asks.poll_unpin(&mut context).is_pending(), "it asks for both");
+        first.pop();
+        woken.0.store(0, Ordering::Relaxed);
+        assert!(sleeps.poll_unpin(&mut context).is_pending());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0, "it would be polled for ever");
     }
 
     #[tokio::test]
