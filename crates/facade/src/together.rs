@@ -175,6 +175,8 @@ mod tests {
         first.pop();
         woken.0.store(0, Ordering::Relaxed);
         assert!(sleeps.poll_unpin(&mut context).is_pending());
+        // A task that used up its share is woken only now.
+        tokio::task::yield_now().await;
         assert_eq!(woken.0.load(Ordering::Relaxed), 0, "it would be polled for ever");
     }
 
