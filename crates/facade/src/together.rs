@@ -39,22 +39,22 @@ impl<A: Clone> Together<A> {
     {
         let mut answered = self.wait_for(id);
         loop {
-            tokio::select! {
+            let answer = tokio::select! {
                 biased;
-                answer = &mut answered => match answer {
-                    Ok(answer) => return answer,
-                    Err(_) => answered = self.wait_for(id),
-                },
+                answer = &mut answered => answer,
                 turn = self.turns.acquire() => {
-                    let _turn = turn.expect("turns are never closed");
+                    let turn = turn.expect("turns are never closed");
                     if self.answer_all(&ask).await {
                         continue;
                     }
+                    drop(turn);
+                    // Nobody waits to be asked for, so somebody else is asking for this one.
+                    (&mut answered).await
                 }
-            }
-            // Nobody waits to be asked for, so somebody else is asking for this one.
-            match (&mut answered).await {
+            };
+            match answer {
                 Ok(answer) => return answer,
+                // Whoever asked for it was cut off.
                 Err(_) => answered = self.wait_for(id),
             }
         }
@@ -146,6 +146,23 @@ mod tests {
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         drop(stuck);
         assert_eq!(waiting.await.unwrap(), Some(16));
+    }
+
+    #[tokio::test]
+    async fn what_another_was_asking_for_and_gave_up_is_asked_for_anew() {
+        let together = Together::<u128>::default();
+        let stuck = |_: Vec<Uuid>| pending::<Result<_, NotReadable>>();
+        let mut first: Vec<_> = (0..TURNS).map(|_| Box::pin(together.find(Uuid::from_u128(2), stuck))).collect();
+        let mut asks = Box::pin(together.find(Uuid::from_u128(4), stuck));
+        let mut waits = Box::pin(together.find(Uuid::from_u128(6), |ids| async move { Ok(squares(&ids)) }));
+        for question in first.iter_mut().chain([&mut asks]) {
+            assert!(question.now_or_never().is_none());
+        }
+        assert!((&mut waits).now_or_never().is_none());
+        first.pop();
+        assert!((&mut asks).now_or_never().is_none(), "it asks for both");
+        drop(asks);
+        assert_eq!(waits.now_or_never().expect("it asks by itself").unwrap(), Some(36));
     }
 
     #[derive(Default)]
