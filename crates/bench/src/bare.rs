@@ -1,8 +1,9 @@
-//! The bound that the façade is held against: a handler that makes the same record of the same request, hands it to librdkafka and
-//! waits for all copies. No token is looked at, no scope, no idempotency key, no limit; nothing is remembered.
+//! The bound that the façade is held against: a handler that makes the same two records of the same request, hands the command to
+//! librdkafka and waits for all copies, and hands over the acceptance without waiting. No token is looked at, no scope, no idempotency
+//! key, no limit; nothing is remembered.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use axum::extract::State;
@@ -10,31 +11,54 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use daybook_engine::PARTITIONS;
 use daybook_events::{
-    Actor, CourseId, Header, Message, OperationAccepted, PublishCourse, ReplyTo, Schemas, Timestamp, TraceContext,
-    encode, frame, key,
+    Actor, CourseId, Header, Message, OperationAccepted, OperationId, PersonId, PublishCourse, ReplyTo, Schemas,
+    Timestamp, TraceContext, derive_id, encode, frame, key,
 };
 use daybook_log::{Envelope, Log};
 use daybook_service::{Clock as _, SystemClock, ids};
 use http::StatusCode;
+use rdkafka::producer::future_producer::DeliveryFuture;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 use crate::{relay, tally};
 
 /// Where it takes its commands.
 pub const PATH: &str = "/courses";
+/// Where the façade takes them.
+pub const FACADE_PATH: &str = "/api/v1/courses";
 const NAME: &str = "bench-bare";
-/// How long a record may take to be acknowledged.
-const LIMIT: Duration = Duration::from_secs(30);
 
 struct Bare {
     producer: FutureProducer,
-    schema: u32,
-    topic: String,
+    command: Kind,
+    acceptance: Kind,
     clock: SystemClock,
     /// As long as that of the caller of the façade.
     scopes: Arc<str>,
+}
+
+/// One of the two kinds of record.
+struct Kind {
+    /// Without prefix.
+    topic: &'static str,
+    /// As the brokers know it.
+    wire: String,
+    type_name: &'static str,
+    schema: u32,
+}
+
+impl Kind {
+    fn of<M: Message>(log: &Log) -> Result<Self> {
+        Ok(Self {
+            topic: M::TOPIC,
+            wire: format!("{}{}", log.settings().topic_prefix, M::TOPIC),
+            type_name: M::FULL_NAME,
+            schema: log.registry().id_of(M::FULL_NAME).context("a schema is not registered")?,
+        })
+    }
 }
 
 /// The request, as JSON: it publishes a new course.
@@ -63,8 +87,8 @@ pub fn publication() -> String {
 pub async fn serve(listener: TcpListener, log: &Log, scopes: &str) -> Result<()> {
     let bare = Bare {
         producer: relay::producer_config(log).create()?,
-        schema: log.registry().id_of(PublishCourse::FULL_NAME).context("the schema is not registered")?,
-        topic: format!("{}{}", log.settings().topic_prefix, PublishCourse::TOPIC),
+        command: Kind::of::<PublishCourse>(log)?,
+        acceptance: Kind::of::<OperationAccepted>(log)?,
         clock: SystemClock::default(),
         scopes: scopes.into(),
     };
@@ -85,43 +109,84 @@ async fn publish(
 }
 
 impl Bare {
-    async fn publish(&self, ask: &PublishCourse) -> Result<uuid::Uuid> {
+    async fn publish(&self, ask: &PublishCourse) -> Result<Uuid> {
         let id = ids::random();
-        let since_1970 = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let made_at = Timestamp(i64::try_from(since_1970.as_micros())?);
-        let mut header = Vec::with_capacity(256);
-        self.header(id, made_at).encode(&mut header)?;
-        let mut value = Vec::with_capacity(256);
-        frame(self.schema, &mut value);
-        encode(ask, &mut value)?;
-        let key = key::of(ask.key());
-        let partition = i32::try_from(key::partition(&key, u32::from(PARTITIONS)))?;
-        let envelope = Envelope {
-            topic: PublishCourse::TOPIC,
-            instance: NAME,
-            type_name: PublishCourse::FULL_NAME,
-            message_id: id,
-            time: made_at,
-            header: &header,
-        };
-        let record = FutureRecord::to(&self.topic)
-            .partition(partition)
-            .key(key.as_slice())
-            .payload(&value)
-            .timestamp(made_at.millis())
-            .headers(envelope.headers());
-        self.producer.send(record, LIMIT).await.map_err(|(refused, _)| refused)?;
+        let published = self.send(&self.command, &self.header_of_command(id, self.now()?), ask.key(), ask)?;
+        published.await?.map_err(|(refused, _)| refused)?;
+        let accepted = self.accepted(id)?;
+        // What becomes of it is not waited for.
+        drop(self.send(&self.acceptance, &self.header_of_acceptance(id, accepted.accepted_at), id, &accepted)?);
         Ok(id)
     }
 
+    fn send<M: Message>(&self, kind: &Kind, header: &Header, entity: Uuid, message: &M) -> Result<DeliveryFuture> {
+        let mut encoded = Vec::with_capacity(256);
+        header.encode(&mut encoded)?;
+        let mut value = Vec::with_capacity(256);
+        frame(kind.schema, &mut value);
+        encode(message, &mut value)?;
+        let key = key::of(entity);
+        let envelope = Envelope {
+            topic: kind.topic,
+            instance: NAME,
+            type_name: kind.type_name,
+            message_id: header.message_id,
+            time: header.time,
+            header: &encoded,
+        };
+        let record = FutureRecord::to(&kind.wire)
+            .partition(i32::try_from(key::partition(&key, u32::from(PARTITIONS)))?)
+            .key(key.as_slice())
+            .payload(&value)
+            .timestamp(header.time.millis())
+            .headers(envelope.headers());
+        Ok(self.producer.send_result(record).map_err(|(refused, _)| refused)?)
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        let since_1970 = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Timestamp(i64::try_from(since_1970.as_micros())?))
+    }
+
+    fn accepted(&self, id: Uuid) -> Result<OperationAccepted> {
+        Ok(OperationAccepted {
+            operation_id: OperationId::new(id),
+            command: PublishCourse::FULL_NAME.to_owned(),
+            command_topic: PublishCourse::TOPIC.to_owned(),
+            caller_id: PersonId::new(id),
+            request_hash: vec![1; 32],
+            target: FACADE_PATH.to_owned(),
+            accepted_at: self.now()?,
+        })
+    }
+
     /// Every field that the façade sets.
-    fn header(&self, id: uuid::Uuid, made_at: Timestamp) -> Header {
+    fn header_of_command(&self, id: Uuid, made_at: Timestamp) -> Header {
         Header {
-            actor: Some(Actor { id, scopes: Arc::clone(&self.scopes) }),
+            actor: Some(self.actor(id)),
             reply_to: Some(ReplyTo { topic: OperationAccepted::TOPIC.into(), key: id }),
-            trace: Some(TraceContext { trace_id: *id.as_bytes(), span_id: [1; 8], sampled: false }),
+            trace: Some(trace(id)),
             request_hash: Some([1; 32]),
             ..Header::first(id, made_at)
         }
     }
+
+    /// The same of its acceptance.
+    fn header_of_acceptance(&self, id: Uuid, accepted_at: Timestamp) -> Header {
+        Header {
+            correlation_id: id,
+            causation_id: Some(id),
+            actor: Some(self.actor(id)),
+            trace: Some(trace(id)),
+            ..Header::first(derive_id("acceptance", &[id.as_bytes()]), accepted_at)
+        }
+    }
+
+    fn actor(&self, id: Uuid) -> Actor {
+        Actor { id, scopes: Arc::clone(&self.scopes) }
+    }
+}
+
+fn trace(id: Uuid) -> TraceContext {
+    TraceContext { trace_id: *id.as_bytes(), span_id: [1; 8], sampled: false }
 }

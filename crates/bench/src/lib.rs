@@ -31,7 +31,7 @@ use anyhow::Result;
 
 use stage::Stage;
 
-pub use bare::{PATH as BARE_PATH, publication, serve as serve_bare};
+pub use bare::{FACADE_PATH, PATH as BARE_PATH, publication, serve as serve_bare};
 pub use client::{Answer, Closed, Connection, Post};
 pub use figures::{Case, Figures, Report, Series, Spread, Verdict, drift_percent, latencies, percentile};
 pub use machine::{cpu_seconds, resident_mb};

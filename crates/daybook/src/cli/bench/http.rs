@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use daybook_bench::{
-    BARE_PATH, Case, Closed, Figures, Post, Report, Settings as Asked, latencies, publication, serve_bare,
+    BARE_PATH, Case, Closed, FACADE_PATH, Figures, Post, Report, Settings as Asked, latencies, publication, serve_bare,
 };
-use daybook_events::{Message, PublishCourse};
+use daybook_events::{Message, OperationAccepted, PublishCourse};
 use daybook_log::{Log, Start};
 use daybook_service::{Section, ids};
 use daybook_stack::Server;
@@ -28,7 +28,6 @@ const AT_ONCE: usize = 64;
 const WARM_UP: Duration = Duration::from_secs(3);
 const MEASURED: Duration = Duration::from_secs(10);
 const SCOPES: &str = "courses:write organizations:any";
-const FACADE_PATH: &str = "/api/v1/courses";
 
 /// Serves the bare handler where the settings have the API listen.
 pub(crate) async fn serve(place: &Place) -> Result<Outcome> {
@@ -72,8 +71,8 @@ struct Rivals<'a> {
 }
 
 impl Rivals<'_> {
-    /// Full load on one of them. Also answers how many bytes key, header and value of its last record have.
-    async fn driven(&self, address: SocketAddr, path: &'static str) -> Result<(Figures, [usize; 3])> {
+    /// Full load on one of them. Also answers how many bytes key, header and value of its last command and acceptance have.
+    async fn driven(&self, address: SocketAddr, path: &'static str) -> Result<(Figures, [[usize; 3]; 2])> {
         let before = daybook_bench::records(&self.log, PublishCourse::TOPIC).await?;
         let token = Arc::clone(&self.token);
         let make =
@@ -88,11 +87,12 @@ impl Rivals<'_> {
         figures.extend(latencies(took_ms));
         let made = daybook_bench::records(&self.log, PublishCourse::TOPIC).await? - before;
         ensure!(made == sent, "{sent} commands were accepted, and {made} are in the book");
-        Ok((figures, self.last_bytes().await?))
+        let last = [self.last_bytes(PublishCourse::TOPIC).await?, self.last_bytes(OperationAccepted::TOPIC).await?];
+        Ok((figures, last))
     }
 
-    async fn last_bytes(&self) -> Result<[usize; 3]> {
-        let mut tail = self.log.tail(PublishCourse::TOPIC, Start::Last(1), false).await?;
+    async fn last_bytes(&self, topic: &str) -> Result<[usize; 3]> {
+        let mut tail = self.log.tail(topic, Start::Last(1), false).await?;
         let record = tail.next_raw().await?.context("the topic is empty")?;
         let bytes = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
         Ok([bytes(record.key.as_deref()), bytes(record.header.as_deref()), bytes(record.value.as_deref())])
