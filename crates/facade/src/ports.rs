@@ -10,6 +10,7 @@ use daybook_log::{Log, PublishError, Registry, Request, Requests};
 use daybook_store::{Param, Reads};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, try_join_all};
+use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -139,7 +140,7 @@ impl Publisher for LogPublisher {
 /// Reads from Postgres.
 pub struct StoreReads {
     reads: Reads,
-    operations: Together<OperationRow>,
+    operations: Together<Value>,
 }
 
 impl StoreReads {
@@ -147,11 +148,15 @@ impl StoreReads {
         Self { reads, operations: Together::default() }
     }
 
-    async fn operations(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, OperationRow>, NotReadable> {
-        let rows = self.reads.rows(OPERATION, &[Param::Uuids(ids)]).await.map_err(not_readable)?;
-        let rows = rows.into_iter().map(serde_json::from_value);
-        rows.map(|row| row.map(|row: OperationRow| (row.operation_id, row)).map_err(not_readable)).collect()
+    async fn operations(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Value>, NotReadable> {
+        by_id(self.reads.rows(OPERATION, &[Param::Uuids(ids)]).await.map_err(not_readable)?)
     }
+}
+
+/// Each row is read by whoever asked for it: one that cannot be read must not fail the others.
+fn by_id(rows: Vec<Value>) -> Result<HashMap<Uuid, Value>, NotReadable> {
+    let id = |row: &Value| Uuid::deserialize(&row["operation_id"]).map_err(not_readable);
+    rows.into_iter().map(|row| Ok((id(&row)?, row))).collect()
 }
 
 const OPERATION: &str = "\
@@ -169,7 +174,11 @@ ORDER BY at, saga, instance_id, incarnation, position LIMIT 500";
 
 impl ReadStore for StoreReads {
     fn operation(&self, id: Uuid) -> BoxFuture<'_, Result<Option<OperationRow>, NotReadable>> {
-        self.operations.find(id, |ids| self.operations(ids)).boxed()
+        async move {
+            let row = self.operations.find(id, |ids| self.operations(ids)).await?;
+            row.map(serde_json::from_value).transpose().map_err(not_readable)
+        }
+        .boxed()
     }
 
     fn steps(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<StepRow>, NotReadable>> {
@@ -210,4 +219,21 @@ impl LogEnds for Log {
 
 fn not_readable(error: impl std::error::Error) -> NotReadable {
     NotReadable(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_does_not_hide_the_others() {
+        let (broken, good) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let rows = vec![json!({ "operation_id": broken, "closing": 5 }), json!({ "operation_id": good })];
+        let mut found = by_id(rows).unwrap();
+        let mut row = |id| serde_json::from_value::<OperationRow>(found.remove(&id).unwrap());
+        assert!(row(broken).is_err());
+        assert_eq!(row(good).unwrap(), OperationRow { operation_id: good, ..OperationRow::default() });
+    }
 }
