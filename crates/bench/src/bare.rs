@@ -33,29 +33,23 @@ const NAME: &str = "bench-bare";
 
 struct Bare {
     producer: FutureProducer,
-    command: Kind,
-    acceptance: Kind,
+    command: Place,
+    acceptance: Place,
     clock: SystemClock,
     /// As long as that of the caller of the façade.
     scopes: Arc<str>,
 }
 
-/// One of the two kinds of record.
-struct Kind {
-    /// Without prefix.
-    topic: &'static str,
-    /// As the brokers know it.
-    wire: String,
-    type_name: &'static str,
+/// What the log knows of a type of message.
+struct Place {
+    topic: String,
     schema: u32,
 }
 
-impl Kind {
+impl Place {
     fn of<M: Message>(log: &Log) -> Result<Self> {
         Ok(Self {
-            topic: M::TOPIC,
-            wire: format!("{}{}", log.settings().topic_prefix, M::TOPIC),
-            type_name: M::FULL_NAME,
+            topic: format!("{}{}", log.settings().topic_prefix, M::TOPIC),
             schema: log.registry().id_of(M::FULL_NAME).context("a schema is not registered")?,
         })
     }
@@ -87,8 +81,8 @@ pub fn publication() -> String {
 pub async fn serve(listener: TcpListener, log: &Log, scopes: &str) -> Result<()> {
     let bare = Bare {
         producer: relay::producer_config(log).create()?,
-        command: Kind::of::<PublishCourse>(log)?,
-        acceptance: Kind::of::<OperationAccepted>(log)?,
+        command: Place::of::<PublishCourse>(log)?,
+        acceptance: Place::of::<OperationAccepted>(log)?,
         clock: SystemClock::default(),
         scopes: scopes.into(),
     };
@@ -119,22 +113,22 @@ impl Bare {
         Ok(id)
     }
 
-    fn send<M: Message>(&self, kind: &Kind, header: &Header, entity: Uuid, message: &M) -> Result<DeliveryFuture> {
+    fn send<M: Message>(&self, place: &Place, header: &Header, entity: Uuid, message: &M) -> Result<DeliveryFuture> {
         let mut encoded = Vec::with_capacity(256);
         header.encode(&mut encoded)?;
         let mut value = Vec::with_capacity(256);
-        frame(kind.schema, &mut value);
+        frame(place.schema, &mut value);
         encode(message, &mut value)?;
         let key = key::of(entity);
         let envelope = Envelope {
-            topic: kind.topic,
+            topic: M::TOPIC,
             instance: NAME,
-            type_name: kind.type_name,
+            type_name: M::FULL_NAME,
             message_id: header.message_id,
             time: header.time,
             header: &encoded,
         };
-        let record = FutureRecord::to(&kind.wire)
+        let record = FutureRecord::to(&place.topic)
             .partition(i32::try_from(key::partition(&key, u32::from(PARTITIONS)))?)
             .key(key.as_slice())
             .payload(&value)

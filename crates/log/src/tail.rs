@@ -59,9 +59,10 @@ impl Tail {
         let partitions = 0..u16::try_from(seen.partitions).unwrap_or(u16::MAX);
         let ends = try_join_all(partitions.clone().map(|partition| admin.ends(topic, partition))).await?;
         let wire = settings.wire(topic);
+        let consumer = consumer(settings)?;
         let (consumer, since) = match start {
-            Start::Time(time) => first_since(consumer(settings)?, wire.clone(), partitions.clone(), time).await?,
-            Start::Beginning | Start::End | Start::Last(_) => (consumer(settings)?, HashMap::new()),
+            Start::Time(time) => first_since(consumer, wire.clone(), partitions.clone(), time).await?,
+            Start::Beginning | Start::End | Start::Last(_) => (consumer, HashMap::new()),
         };
         let mut list = TopicPartitionList::new();
         let mut open = HashMap::new();

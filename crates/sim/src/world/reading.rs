@@ -78,8 +78,6 @@ impl World {
             let after_ms = self.rng.between(0, 1);
             self.schedule(after_ms, Happening::TellFetched { worker, epoch, part });
         }
-        if self.is_alive(worker, epoch) {
-            self.plan_fetch(worker, part, partition, stream);
-        }
+        self.plan_fetch(worker, part, partition, stream);
     }
 }
