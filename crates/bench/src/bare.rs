@@ -3,7 +3,6 @@
 //! key, no limit; nothing is remembered.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use axum::extract::State;
@@ -105,7 +104,7 @@ async fn publish(
 impl Bare {
     async fn publish(&self, ask: &PublishCourse) -> Result<Uuid> {
         let id = ids::random();
-        let published = self.send(&self.command, &self.header_of_command(id, self.now()?), ask.key(), ask)?;
+        let published = self.send(&self.command, &self.header_of_command(id, self.now()), ask.key(), ask)?;
         published.await?.map_err(|(refused, _)| refused)?;
         let accepted = self.accepted(id)?;
         // What becomes of it is not waited for.
@@ -137,9 +136,8 @@ impl Bare {
         Ok(self.producer.send_result(record).map_err(|(refused, _)| refused)?)
     }
 
-    fn now(&self) -> Result<Timestamp> {
-        let since_1970 = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Timestamp(i64::try_from(since_1970.as_micros())?))
+    fn now(&self) -> Timestamp {
+        self.clock.wall().into()
     }
 
     fn accepted(&self, id: Uuid) -> Result<OperationAccepted> {
@@ -150,7 +148,7 @@ impl Bare {
             caller_id: PersonId::new(id),
             request_hash: vec![1; 32],
             target: FACADE_PATH.to_owned(),
-            accepted_at: self.now()?,
+            accepted_at: self.now(),
         })
     }
 

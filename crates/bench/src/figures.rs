@@ -99,9 +99,9 @@ impl Series {
     }
 
     fn lines(&self) -> impl Iterator<Item = String> {
-        let head = self.columns.iter().map(|column| format!("{column:>8}")).collect::<String>();
+        let head = self.columns.iter().map(|column| format!(" {column:>7}")).collect::<String>();
         let row = |(number, row): (usize, &Vec<f64>)| {
-            let cells = row.iter().map(|value| format!("{:>8}", short(*value))).collect::<String>();
+            let cells = row.iter().map(|value| format!(" {:>7}", short(*value))).collect::<String>();
             format!("{number:<7}{cells}")
         };
         std::iter::once(format!("{:<7}{head}", self.step)).chain((1..).zip(&self.rows).map(row))

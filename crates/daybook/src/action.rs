@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use daybook_engine::{PARTITIONS, Record, SchemaLookup};
@@ -142,8 +142,7 @@ impl Desk {
     }
 
     pub fn now(&self) -> Timestamp {
-        let since = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        self.clock.wall().into()
     }
 
     pub async fn tail_from_end(&self, topic: &str) -> Result<Tail> {

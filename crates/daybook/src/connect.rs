@@ -118,7 +118,7 @@ pub fn limits(engine: &Engine) -> Limits {
     Limits {
         batch_max: engine.batch_max_records,
         queue_bytes_max: engine.queue_max_bytes,
-        cache_rows_max: engine.cache_max_entries / usize::from(PARTITIONS),
+        cache_bytes_max: engine.cache_max_bytes / usize::from(PARTITIONS),
         unacknowledged_max: usize::try_from(engine.unpublished_max).unwrap_or(usize::MAX),
         held_max: engine.held_max_per_partition,
         ..Limits::default()

@@ -5,6 +5,7 @@
 //! attempt that the breaker puts off counts for no budget; the intent waits as it is.
 
 use daybook_events::Timestamp;
+use uuid::Uuid;
 
 /// Attempts in a row that say the provider is down.
 const FAILURES: u32 = 8;
@@ -13,6 +14,9 @@ const WINDOW_MS: i64 = 30_000;
 /// First and longest pause, in ms; up to half of it is taken off by jitter.
 const PAUSE_MIN_MS: i64 = 1_000;
 const PAUSE_MAX_MS: i64 = 60_000;
+
+/// An attempt: the token of the partition that makes it, and the intent.
+pub(crate) type Call = (u64, Uuid);
 
 /// What an attempt says about the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +46,10 @@ enum Position {
         until: Timestamp,
         openings: u32,
     },
-    /// One attempt is under way.
+    /// This attempt is under way.
     Probing {
         openings: u32,
+        by: Call,
     },
 }
 
@@ -70,11 +75,11 @@ impl Breaker {
     }
 
     /// Whether an attempt may be made now. The one that may while it is open is the probe.
-    pub(crate) fn admits(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn admits(&mut self, call: Call, now: Timestamp) -> bool {
         match self.0 {
             Position::Closed { .. } => true,
             Position::Open { until, openings } if until <= now => {
-                self.0 = Position::Probing { openings };
+                self.0 = Position::Probing { openings, by: call };
                 true
             }
             Position::Open { .. } | Position::Probing { .. } => false,
@@ -82,7 +87,8 @@ impl Breaker {
     }
 
     /// An attempt has ended. Those that were under way when it opened count for nothing but good news.
-    pub(crate) fn ended(&mut self, health: Health, now: Timestamp, jitter: u64) -> Option<Turn> {
+    pub(crate) fn ended(&mut self, call: Call, health: Health, now: Timestamp) -> Option<Turn> {
+        let jitter = call.1.as_u64_pair().1;
         match (self.0, health) {
             (Position::Closed { .. }, Health::Up) => {
                 *self = Self::new();
@@ -102,8 +108,10 @@ impl Breaker {
                 self.0 = open(0, now, jitter);
                 Some(Turn::Opened)
             }
-            (Position::Probing { openings }, Health::Down | Health::Unknown) => {
-                self.0 = open(openings + 1, now, jitter);
+            (Position::Probing { openings, by }, Health::Down | Health::Unknown) => {
+                if by == call {
+                    self.0 = open(openings + 1, now, jitter);
+                }
                 None
             }
             (Position::Closed { .. }, Health::Unknown) | (Position::Open { .. }, _) => None,
@@ -121,6 +129,10 @@ fn open(openings: u32, now: Timestamp, jitter: u64) -> Position {
 mod tests {
     use super::*;
 
+    /// One of before it opened, and the one that probes. The ids end in zeros: no jitter.
+    const CALL: Call = (1, Uuid::from_u64_pair(7, 0));
+    const PROBE: Call = (2, Uuid::from_u64_pair(7, 0));
+
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_millis(ms)
     }
@@ -128,21 +140,21 @@ mod tests {
     fn opened() -> Breaker {
         let mut breaker = Breaker::new();
         for _ in 1..FAILURES {
-            assert_eq!(breaker.ended(Health::Down, at(0), 0), None);
+            assert_eq!(breaker.ended(CALL, Health::Down, at(0)), None);
         }
-        assert_eq!(breaker.ended(Health::Down, at(0), 0), Some(Turn::Opened));
+        assert_eq!(breaker.ended(CALL, Health::Down, at(0)), Some(Turn::Opened));
         breaker
     }
 
     #[test]
     fn a_run_of_failures_opens_it_and_a_probe_that_is_served_closes_it() {
         let mut breaker = opened();
-        assert!(!breaker.admits(at(PAUSE_MIN_MS - 1)));
+        assert!(!breaker.admits(PROBE, at(PAUSE_MIN_MS - 1)));
         assert_eq!(breaker.next_attempt(at(5)), Some(at(PAUSE_MIN_MS)));
-        assert!(breaker.admits(at(PAUSE_MIN_MS)));
-        assert!(!breaker.admits(at(PAUSE_MIN_MS)), "one probe at a time");
-        assert_eq!(breaker.ended(Health::Up, at(PAUSE_MIN_MS), 0), Some(Turn::Closed));
-        assert!(breaker.is_closed() && breaker.admits(at(PAUSE_MIN_MS)));
+        assert!(breaker.admits(PROBE, at(PAUSE_MIN_MS)));
+        assert!(!breaker.admits(PROBE, at(PAUSE_MIN_MS)), "one probe at a time");
+        assert_eq!(breaker.ended(PROBE, Health::Up, at(PAUSE_MIN_MS)), Some(Turn::Closed));
+        assert!(breaker.is_closed() && breaker.admits(PROBE, at(PAUSE_MIN_MS)));
     }
 
     #[test]
@@ -153,8 +165,8 @@ mod tests {
             let until = breaker.next_attempt(now).unwrap();
             assert!(until.ms_since(now) <= PAUSE_MAX_MS, "opening {opening}");
             now = until;
-            assert!(breaker.admits(now));
-            assert_eq!(breaker.ended(Health::Down, now, 0), None);
+            assert!(breaker.admits(PROBE, now));
+            assert_eq!(breaker.ended(PROBE, Health::Down, now), None);
         }
         assert_eq!(breaker.next_attempt(now), Some(now.plus_ms(PAUSE_MAX_MS)));
     }
@@ -163,14 +175,14 @@ mod tests {
     fn what_is_served_in_between_or_lies_far_apart_is_no_run() {
         let mut breaker = Breaker::new();
         for round in 0..i64::from(3 * FAILURES) {
-            assert_eq!(breaker.ended(Health::Down, at(round), 0), None);
+            assert_eq!(breaker.ended(CALL, Health::Down, at(round)), None);
             if round % 4 == 0 {
-                breaker.ended(Health::Up, at(round), 0);
+                breaker.ended(CALL, Health::Up, at(round));
             }
         }
         let mut breaker = Breaker::new();
         for round in 0..i64::from(3 * FAILURES) {
-            assert_eq!(breaker.ended(Health::Down, at(round * WINDOW_MS / 4), 0), None);
+            assert_eq!(breaker.ended(CALL, Health::Down, at(round * WINDOW_MS / 4)), None);
         }
     }
 
@@ -178,7 +190,16 @@ mod tests {
     fn late_failures_of_before_do_not_keep_it_open() {
         let mut breaker = opened();
         let until = breaker.next_attempt(at(0));
-        breaker.ended(Health::Down, at(500), 0);
+        breaker.ended(CALL, Health::Down, at(500));
         assert_eq!(breaker.next_attempt(at(0)), until);
+    }
+
+    #[test]
+    fn late_failures_of_before_do_not_end_the_probe() {
+        let mut breaker = opened();
+        assert!(breaker.admits(PROBE, at(PAUSE_MIN_MS)));
+        assert_eq!(breaker.ended(CALL, Health::Down, at(PAUSE_MIN_MS)), None);
+        assert_eq!(breaker.next_attempt(at(PAUSE_MIN_MS)), None, "it is under way");
+        assert_eq!(breaker.ended(CALL, Health::Up, at(PAUSE_MIN_MS)), Some(Turn::Closed), "good news counts");
     }
 }

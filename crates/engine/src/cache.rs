@@ -5,24 +5,39 @@ use crate::{Row, RowKey};
 /// Rows of one partition as last committed, absent ones included. Legal only while the partition is owned.
 ///
 /// Two generations stand in for an exact LRU: a row that was used since the last turn survives the next.
+///
+/// *2026-11: bounded by bytes, not by rows.* A saga's row takes twenty times as much as a seat's, and what must not grow without end is
+/// memory: with 100,000 rows for each part the platform was beyond a gigabyte after half an hour.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     young: HashMap<RowKey, Option<Row>>,
     old: HashMap<RowKey, Option<Row>>,
-    rows_max: usize,
+    young_bytes: usize,
+    bytes_max: usize,
+}
+
+/// What a row takes beside its body: key, fields, and its share of the table.
+const ROW_BYTES: usize = 192;
+
+fn size(row: &Option<Row>) -> usize {
+    ROW_BYTES + row.as_ref().map_or(0, |row| row.body.len())
 }
 
 impl Cache {
-    pub(crate) fn new(rows_max: usize) -> Self {
-        Self { rows_max: rows_max.max(2), ..Self::default() }
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, ..Self::default() }
     }
 
     pub(crate) fn put(&mut self, key: RowKey, row: Option<Row>) {
-        if self.young.len() >= self.rows_max / 2 {
+        if self.young_bytes >= self.bytes_max / 2 {
             self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
         self.old.remove(&key);
-        self.young.insert(key, row);
+        self.young_bytes += size(&row);
+        if let Some(replaced) = self.young.insert(key, row) {
+            self.young_bytes -= size(&replaced);
+        }
     }
 
     /// The row, which then survives the next turn. Outer `None`: not known.
@@ -50,7 +65,7 @@ mod tests {
 
     #[test]
     fn it_forgets_the_unused_and_stays_bounded() {
-        let mut cache = Cache::new(8);
+        let mut cache = Cache::new(8 * ROW_BYTES);
         for n in 0..100 {
             cache.touched(&key(0));
             cache.put(key(n), None);
@@ -58,5 +73,20 @@ mod tests {
         }
         assert!(cache.touched(&key(0)).is_some(), "what is used stays");
         assert!(cache.touched(&key(50)).is_none());
+    }
+
+    #[test]
+    fn bodies_count_and_what_is_replaced_does_not() {
+        let row = |bytes| Some(Row { number: 1, due: None, status: None, body: vec![0; bytes].into() });
+        let mut cache = Cache::new(20 * ROW_BYTES);
+        for _ in 0..1_000 {
+            cache.put(key(0), row(ROW_BYTES));
+        }
+        cache.put(key(1), row(0));
+        assert_eq!(cache.len(), 2, "no turn: one row was put again and again");
+        for n in 0..100 {
+            cache.put(key(n), row(9 * ROW_BYTES));
+            assert!(cache.len() <= 3, "a row is half of what there is room for");
+        }
     }
 }

@@ -229,8 +229,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// Bytes queued per partition and stream at which fetching pauses; it resumes at half.
     pub queue_bytes_max: usize,
-    /// Rows in the cache, per partition.
-    pub cache_rows_max: usize,
+    /// Bytes of rows in the cache, per partition.
+    pub cache_bytes_max: usize,
     /// Messages of a shard committed but not acknowledged; at the bound the partition takes no work.
     pub unacknowledged_max: usize,
     /// Held records per partition; at the bound the partition pauses.
@@ -255,7 +255,7 @@ impl Default for Limits {
         Self {
             batch_max: 2_000,
             queue_bytes_max: 4 << 20,
-            cache_rows_max: 50_000,
+            cache_bytes_max: 16 << 20,
             unacknowledged_max: 20_000,
             held_max: 100_000,
             intents_max: 5_000,

@@ -27,6 +27,8 @@ pub enum Mutation {
     HeldReversed,
     /// Rows stay cached when a partition is lost and are used when it comes back.
     CacheSurvives,
+    /// A provider that is down is called by everybody.
+    BreakerIgnored,
     /// Control records wait behind a blocked key, too.
     ControlHeld,
 }

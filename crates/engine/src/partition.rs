@@ -249,7 +249,7 @@ impl Memory {
             accepts_first: claimed.accepts_first,
             marks: Marks::decode(&claimed.marks)?,
             last_numbers: LastNumbers::decode(&claimed.last_numbers)?,
-            cache: Cache::new(limits.cache_rows_max),
+            cache: Cache::new(limits.cache_bytes_max),
             publisher,
             offsets,
             timers: Timers { next_due: claimed.next_due, ..Timers::default() },

@@ -1,4 +1,6 @@
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +56,14 @@ impl Timestamp {
     }
 }
 
+impl From<SystemTime> for Timestamp {
+    /// Rounded towards the epoch; the far ends saturate.
+    fn from(time: SystemTime) -> Self {
+        let micros = |since: std::time::Duration| i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        Self(time.duration_since(UNIX_EPOCH).map_or_else(|before| -micros(before.duration()), micros))
+    }
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC. What lies outside of the years -9999 to 9999 is shown as a number.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,6 +94,13 @@ mod tests {
         assert_eq!("2026-01-01T01:00:00.25+01:00".parse(), Ok(moment));
         assert_eq!("yesterday".parse::<Timestamp>(), Err(TimestampError));
         assert_eq!(Timestamp(i64::MAX).to_string(), format!("{}us", i64::MAX));
+    }
+
+    #[test]
+    fn a_time_of_the_system_is_rounded_towards_the_epoch() {
+        let nanos = std::time::Duration::from_nanos(1_999);
+        assert_eq!(Timestamp::from(UNIX_EPOCH + nanos), Timestamp(1));
+        assert_eq!(Timestamp::from(UNIX_EPOCH - nanos), Timestamp(-1));
     }
 
     #[test]

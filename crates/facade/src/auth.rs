@@ -1,7 +1,6 @@
 //! Bearer tokens: JWTs of type `at+jwt` (RFC 9068), signed with a shared secret (HS256) or with a key of the issuer's key set.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use daybook_consumer::Access;
 use daybook_events::{Actor, MAX_TEXT_BYTES, Timestamp};
@@ -239,6 +238,5 @@ fn bearer(field: &str) -> Option<&str> {
 
 /// The wall clock's time as messages carry it.
 pub(crate) fn now(clock: &dyn Clock) -> Timestamp {
-    let since = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    clock.wall().into()
 }

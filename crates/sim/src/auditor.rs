@@ -101,7 +101,7 @@ impl Auditor {
         &self.violations
     }
 
-    fn blame(&mut self, at: Timestamp, rule: &'static str, detail: String) {
+    pub(crate) fn blame(&mut self, at: Timestamp, rule: &'static str, detail: String) {
         self.violations.push(Violation { at, rule, detail });
     }
 

@@ -61,6 +61,8 @@ faults! {
     offset_stale: 2_000,
     /// The registry cannot be asked, so that the partition waits.
     registry_away: 2_000,
+    /// The provider serves nobody for seconds to minutes: it refuses at once, or does not answer; per call.
+    provider_down: 3_000,
     provider_slow: 50_000,
     provider_refused: 30_000,
     /// The provider acts, and says that it failed.

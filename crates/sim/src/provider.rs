@@ -23,6 +23,8 @@ use crate::outside::{Answered, Answering, Chance, Outside};
 pub(crate) const DECLINED_CARD: &str = "pm_card_chargeDeclined";
 /// The longest that an answer takes that does come, in ms: just below the adapter's time limit.
 const SLOWEST_MS: i64 = 19_999;
+/// For how long the provider serves nobody, in ms.
+const DOWN_MS: (i64, i64) = (5_000, 600_000);
 /// How long after it was done something is not found by a lookup, at most, in ms.
 const UNSEEN_MS: i64 = 10_000;
 /// How much longer the provider keeps a key than the adapter declares, in ms: a request may be on its way for a while.
@@ -66,6 +68,14 @@ pub struct Provider {
     answers: HashMap<String, (ProviderAnswer, Timestamp)>,
     key_lifetime_ms: i64,
     references: u64,
+    down: Option<Down>,
+}
+
+/// It serves nobody.
+struct Down {
+    until: Timestamp,
+    /// Nothing is said, instead of a refusal at once.
+    silent: bool,
 }
 
 impl Outside for Provider {
@@ -76,6 +86,11 @@ impl Outside for Provider {
         let Ok(request) = serde_json::from_slice::<ProviderRequest>(&performance.request) else {
             return Answered::now(Performed::Refused { code: "unreadable".to_owned() });
         };
+        if let Some(silent) = self.is_down(chance) {
+            let refused = Performed::Refused { code: "provider-unreachable".to_owned() };
+            let answering = Answering { after_ms: 1, outcome: (!silent).then_some(refused) };
+            return Answered { answering, notices: Vec::new() };
+        }
         if chance.strikes(chance.faults.provider_refused, "provider refused") {
             return Answered::now(Performed::Refused { code: "rate-limited".to_owned() });
         }
@@ -120,7 +135,16 @@ impl Outside for Provider {
 impl Provider {
     /// `key_lifetime_ms`: as its adapter declares it; after that, and some slack, a key is forgotten.
     pub(crate) fn new(key_lifetime_ms: i64) -> Self {
-        Self { charges: BTreeMap::new(), answers: HashMap::new(), key_lifetime_ms, references: 0 }
+        Self { charges: BTreeMap::new(), answers: HashMap::new(), key_lifetime_ms, references: 0, down: None }
+    }
+
+    /// Whether it serves nobody now, and then whether it is silent.
+    fn is_down(&mut self, chance: &mut Chance<'_>) -> Option<bool> {
+        if chance.strikes(chance.faults.provider_down, "provider down") {
+            let until = chance.now.plus_ms(chance.rng.between(DOWN_MS.0, DOWN_MS.1));
+            self.down = Some(Down { until, silent: chance.rng.chance(500_000) });
+        }
+        self.down.as_ref().filter(|down| chance.now < down.until).map(|down| down.silent)
     }
 
     fn call(&mut self, request: &ProviderRequest, key: &str, chance: &mut Chance<'_>) -> ProviderAnswer {

@@ -59,24 +59,38 @@ const fn tooth_of(name: &'static str, left_out: LeftOut, shows: &'static str) ->
     Tooth { name, left_out, shows: Some(shows) }
 }
 
+/// What is lost in the log leaves somebody without an answer.
+const UNANSWERED: &str = "every command that asked gets a reply";
+const ONCE: &str = "a message is applied once";
+const GAPLESS: &str = "numbers are gapless";
+const NO_HOLD: &str = "nobody's card stays charged with a hold";
+
 /// Every rule that can be left out.
-pub const TEETH: [Tooth; 19] = [
-    tooth("no version compare", LeftOut::Database(Lapse::VersionNotCompared)),
-    tooth("version not raised where nothing is taken in", LeftOut::Engine(Mutation::VersionRaisedByRecordsOnly)),
-    tooth("offset outside the transaction", LeftOut::Database(Lapse::OffsetsBeforeBatch)),
-    tooth("mark moved over a gap", LeftOut::Engine(Mutation::GapPassed)),
-    tooth("mark ignored", LeftOut::Engine(Mutation::MarksIgnored)),
+pub const TEETH: [Tooth; 20] = [
+    tooth_of("no version compare", LeftOut::Database(Lapse::VersionNotCompared), GAPLESS),
+    tooth_of(
+        "version not raised where nothing is taken in",
+        LeftOut::Engine(Mutation::VersionRaisedByRecordsOnly),
+        GAPLESS,
+    ),
+    tooth_of("offset outside the transaction", LeftOut::Database(Lapse::OffsetsBeforeBatch), UNANSWERED),
+    tooth_of("mark moved over a gap", LeftOut::Engine(Mutation::GapPassed), UNANSWERED),
+    tooth_of("mark ignored", LeftOut::Engine(Mutation::MarksIgnored), ONCE),
     tooth("no republish on assignment", LeftOut::Engine(Mutation::NoRepublish)),
-    tooth("go-forward instead of go-back", LeftOut::Engine(Mutation::GoForward)),
+    tooth_of("go-forward instead of go-back", LeftOut::Engine(Mutation::GoForward), UNANSWERED),
     tooth_of(
         "reply matched by type",
         LeftOut::Saga(Flaw::ReplyMatchedByType),
         "a saga goes on by the answer to what it asked last",
     ),
     tooth_of("undo order reversed", LeftOut::Saga(Flaw::UndoInOrder), "what was done is undone from its end"),
-    tooth("unanswered step not undone", LeftOut::Saga(Flaw::UnansweredNotUndone)),
-    tooth("effect without its key", LeftOut::Engine(Mutation::KeyPerCall)),
-    tooth("unknown effect repeated past the key's lifetime", LeftOut::KeyLifetime),
+    tooth_of(
+        "unanswered step not undone",
+        LeftOut::Saga(Flaw::UnansweredNotUndone),
+        "a captured payment has an active enrollment, or a refund",
+    ),
+    tooth_of("effect without its key", LeftOut::Engine(Mutation::KeyPerCall), NO_HOLD),
+    tooth_of("unknown effect repeated past the key's lifetime", LeftOut::KeyLifetime, NO_HOLD),
     tooth_of(
         "timer fired before unread replies",
         LeftOut::Engine(Mutation::TimerBeforeUnread),
@@ -94,6 +108,11 @@ pub const TEETH: [Tooth; 19] = [
         "messages of one key are applied in order",
     ),
     tooth("cache kept after a lost partition", LeftOut::Engine(Mutation::CacheSurvives)),
-    tooth("control topic held", LeftOut::Engine(Mutation::ControlHeld)),
-    tooth("`applied` forgotten", LeftOut::Database(Lapse::AppliedForgotten)),
+    tooth_of(
+        "breaker ignored",
+        LeftOut::Engine(Mutation::BreakerIgnored),
+        "a provider that is down is called once at a time",
+    ),
+    tooth_of("control topic held", LeftOut::Engine(Mutation::ControlHeld), UNANSWERED),
+    tooth_of("`applied` forgotten", LeftOut::Database(Lapse::AppliedForgotten), ONCE),
 ];

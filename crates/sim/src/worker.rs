@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use daybook_engine::{Engine, Event, Leaf, Limits, Mutation, PARTITIONS, Stream};
 use daybook_events::{StaticSchemas, Timestamp};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use uuid::Uuid;
 
 /// Where a running engine reads.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Hosted {
     pub(crate) at_hand: Vec<Event>,
     /// The earliest tick that is on its way.
     pub(crate) tick_at: Option<Timestamp>,
+    /// While the provider is down: the calls under way that began since.
+    pub(crate) probes: Option<HashSet<(u64, Uuid)>>,
 }
 
 impl Hosted {
@@ -44,7 +47,24 @@ impl Hosted {
         if let Some(rule) = left_out {
             engine = engine.without(rule);
         }
-        Self { engine, reading: [None; PARTITIONS as usize], at_hand: Vec::new(), tick_at: None }
+        Self { engine, reading: [None; PARTITIONS as usize], at_hand: Vec::new(), tick_at: None, probes: None }
+    }
+
+    /// A call begins. Answers how many are under way that began since the provider is down; 0: it is not.
+    pub(crate) fn note_call(&mut self, call: (u64, Uuid)) -> usize {
+        self.probes.as_mut().map_or(0, |probes| {
+            probes.insert(call);
+            probes.len()
+        })
+    }
+
+    /// Calls end.
+    pub(crate) fn note_answers(&mut self, events: &[Event]) {
+        for event in events {
+            if let (Event::Performed { token, intent_id, .. }, Some(probes)) = (event, &mut self.probes) {
+                probes.remove(&(*token, *intent_id));
+            }
+        }
     }
 }
 

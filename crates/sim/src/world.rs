@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use daybook_engine::{
-    Action, Alarm, Commit, CommitError, Event, Leaf, Limits, Load, LoadError, Mode, Outgoing, PARTITIONS,
+    Action, Alarm, CALL_TIMEOUT, Commit, CommitError, Event, Leaf, Limits, Load, LoadError, Mode, Outgoing, PARTITIONS,
     PartitionCommit, Performance, Performed, Stream, unpack,
 };
 use daybook_events::{Header, Timestamp};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::auditor::Auditor;
 use crate::book::{Book, BookRecord};
@@ -389,7 +389,9 @@ impl World {
         }
         let now = self.database_now();
         let mut actions = Vec::new();
-        self.workers[worker].hosted[part].engine.on_all(events, now, &mut actions);
+        let hosted = &mut self.workers[worker].hosted[part];
+        hosted.note_answers(&events);
+        hosted.engine.on_all(events, now, &mut actions);
         for action in actions {
             self.act(worker, epoch, part, action);
         }
@@ -442,6 +444,12 @@ impl World {
                 }
             }
             Action::Perform { token, performance } => {
+                let call = (token, performance.intent_id);
+                let at_once = self.workers[worker].hosted[part].note_call(call);
+                if at_once > 1 {
+                    let detail = format!("worker {worker} makes {at_once} calls");
+                    self.auditor.blame(self.now, "a provider that is down is called once at a time", detail);
+                }
                 let after_ms = self.rng.between(0, 5);
                 self.schedule(after_ms, Happening::Perform { worker, epoch, part, token, performance });
             }
@@ -457,16 +465,21 @@ impl World {
             Action::StoodDown { partition } => {
                 self.schedule(1_000, Happening::StoodDown { worker, epoch, part, partition });
             }
-            Action::Alarm(alarm) => self.alarm(part, &alarm),
+            Action::Alarm(alarm) => self.alarm(worker, part, &alarm),
         }
     }
 
-    fn alarm(&mut self, part: usize, alarm: &Alarm) {
+    fn alarm(&mut self, worker: usize, part: usize, alarm: &Alarm) {
         let name = self.leaves[part].spec().name;
         self.note(|| format!("{name}: {alarm:?}"));
         match alarm {
             Alarm::Gap { .. } => self.tally.count("gap seen"),
             Alarm::Fenced { .. } => self.tally.count("writer fenced"),
+            Alarm::ProviderDown { .. } => {
+                self.tally.count("breaker opened");
+                self.workers[worker].hosted[part].probes = Some(HashSet::new());
+            }
+            Alarm::ProviderUp { .. } => self.workers[worker].hosted[part].probes = None,
             Alarm::ParticipantLags { .. } => self.tally.count("participant waited for"),
             _ => {}
         }

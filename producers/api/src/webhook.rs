@@ -1,7 +1,7 @@
 //! Notices of the payment provider.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -109,8 +109,7 @@ async fn read(body: Body, by: Instant) -> Result<Vec<u8>, Problem> {
 
 impl Webhook {
     fn now(&self) -> Timestamp {
-        let since = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+        self.clock.wall().into()
     }
 
     /// By the metadata that we gave the provider, or, where there are none (disputes), by the provider's own reference.

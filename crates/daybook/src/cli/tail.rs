@@ -1,7 +1,5 @@
 //! `daybook tail`
 
-use std::time::UNIX_EPOCH;
-
 use anyhow::{Context, Result, anyhow};
 use daybook_engine::{Record, SchemaLookup};
 use daybook_events::{Descriptor, HeaderRef, Timestamp, descriptor, key, unframe};
@@ -82,8 +80,7 @@ fn no_topic(name: &str) -> Result<anyhow::Error> {
 }
 
 fn now() -> Timestamp {
-    let since = SystemClock::default().wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    SystemClock::default().wall().into()
 }
 
 fn start_of(text: &str, now: Timestamp) -> Result<Start> {

@@ -32,7 +32,7 @@ impl Engine {
                 }
                 Attempt::NotWaiting => continue,
             };
-            if !self.breaker.admits(now) {
+            if !self.breaker.admits((token, id), now) && !memory.left_out.has(Mutation::BreakerIgnored) {
                 memory.schedule.insert((at, id));
                 return;
             }
@@ -67,7 +67,7 @@ impl Engine {
             return;
         };
         let provider = policy.provider;
-        match self.breaker.ended(health(&outcome, provider), now, intent_id.as_u64_pair().1) {
+        match self.breaker.ended((token, intent_id), health(&outcome, provider), now) {
             Some(Turn::Opened) => actions.push(Action::Alarm(Alarm::ProviderDown { provider: provider.name })),
             Some(Turn::Closed) => actions.push(Action::Alarm(Alarm::ProviderUp { provider: provider.name })),
             None => {}

@@ -247,8 +247,8 @@ pub struct Engine {
     pub batch_max_records: usize,
     /// The most fetched bytes waiting per partition.
     pub queue_max_bytes: usize,
-    /// The most states in memory per consumer.
-    pub cache_max_entries: usize,
+    /// The most bytes of states in memory per part.
+    pub cache_max_bytes: usize,
     /// The most committed, unacknowledged messages per partition.
     pub unpublished_max: u64,
     /// The most messages held per partition.

@@ -77,7 +77,7 @@ const RULES: &[(&str, Rule)] = &[
     ("telemetry.metrics_listen", Rule::SocketAddress),
     ("engine.batch_max_records", Rule::Range(1, 100_000)),
     ("engine.queue_max_bytes", Rule::Range(65_536, 1 << 30)),
-    ("engine.cache_max_entries", Rule::Range(0, 100_000_000)),
+    ("engine.cache_max_bytes", Rule::Range(0, 1 << 36)),
     ("engine.unpublished_max", Rule::Range(1, 10_000_000)),
     ("engine.held_max_per_partition", Rule::Range(1, 100_000_000)),
 ];

@@ -94,6 +94,8 @@ where
         .with_tracer(provider.tracer("daybook"))
         .with_location(false)
         .with_threads(false)
+        // Would read the clock, and lock the span, at each poll of what is traced.
+        .with_tracked_inactivity(false)
         .with_filter(traced)
         .with_filter(LevelFilter::INFO);
     let lines = match settings.log_format {

@@ -172,7 +172,7 @@ impl World {
 
     pub(super) fn perform(&mut self, worker: usize, epoch: u64, part: usize, token: u64, performance: Performance) {
         let (partition, intent_id) = (performance.partition, performance.intent_id);
-        let lost = Performed::Unknown { code: "timeout".to_owned() };
+        let lost = Performed::Unknown { code: CALL_TIMEOUT.to_owned() };
         let (after_ms, outcome) = if performance.mode == Mode::Call && self.rng.chance(self.faults.provider_late) {
             self.tally.count("provider acted late");
             let after_ms = self.rng.between(TIMEOUT_MS, REQUEST_LATE_MS);

@@ -50,7 +50,7 @@ fn under_every_fault_the_rules_hold() {
 
 /// What has to happen at least once, or the run shows nothing of it. A call whose key is forgotten is not among it: calls that are
 /// so late are looked up instead.
-const FAULTS: [&str; 24] = [
+const FAULTS: [&str; 26] = [
     "crash",
     "stopped",
     "stopped in a commit",
@@ -69,6 +69,8 @@ const FAULTS: [&str; 24] = [
     "writer fenced",
     "stale offset",
     "registry away",
+    "provider down",
+    "breaker opened",
     "provider acted late",
     "looked up",
     "notice instead of the answer",

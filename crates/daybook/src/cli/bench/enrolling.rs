@@ -24,24 +24,30 @@ use crate::cli::token::signed;
 
 const PATH: &str = "/api/v1/enrollments";
 const SCOPES: &str = "enrollments:write enrollments:write-any";
-/// Requests without an answer yet; beyond, the next ones wait.
+/// Requests without an answer yet, in an open loop and in a closed one; beyond, the next ones wait. The API takes 256 connections: an
+/// open loop comes with more, as a crowd does, and a closed one stays below.
 const UNANSWERED_MAX: usize = 900;
+const CLOSED_UNANSWERED_MAX: usize = 200;
 /// How often an open loop looks what is due.
 const TICK: Duration = Duration::from_millis(10);
 /// How long all that was accepted may take to come to its end.
 const FINISH_LIMIT: Duration = Duration::from_secs(300);
-/// Before capacity is measured, and while it is.
-const WARM_UP: Duration = Duration::from_secs(10);
-const MEASURED: Duration = Duration::from_secs(20);
-/// Enrollments under way while capacity is measured.
-const SATURATION: usize = 64;
+/// Before capacity is measured, and while it is. A broker's second compiler takes most of a minute of this load until it has done its work.
+const WARM_UP: Duration = Duration::from_secs(60);
+const SETTLING: Duration = Duration::from_secs(5);
+const MEASURED: Duration = Duration::from_secs(15);
+/// Enrollments under way while it is warmed up, and at first while capacity is measured; then twice as many, for as long as that brings so
+/// much more: batches grow with what waits, and what a batch costs hardly grows with it.
+const AT_ONCE_MIN: usize = 64;
+const AT_ONCE_MAX: usize = 4_096;
+const MORE: f64 = 1.1;
 /// More than can be done while capacity is measured.
 const CAPACITY_ENROLLMENTS: u64 = 200_000;
 
 /// When the next request is sent.
 #[derive(Clone, Debug)]
 pub(super) enum Pace {
-    /// When fewer than so many are under way; all by the first caller.
+    /// When fewer than so many are under way; all by the first caller. The first refusal ends it: who asked again at once would close no loop.
     Closed(usize),
     /// So many a second of each caller, however many are under way.
     Open(Vec<f64>),
@@ -117,26 +123,46 @@ impl Enrolling {
         })
     }
 
-    /// Enrollments a second that the platform completes at most.
+    /// Enrollments a second that the platform completes at most while none is refused and none fails.
     ///
     /// # Errors
-    /// As [`Enrolling::run`].
+    /// As [`Enrolling::run`]; also when that is so with the fewest under way.
     pub(super) async fn capacity(&mut self) -> Result<f64> {
         self.provide(CAPACITY_ENROLLMENTS).await?;
-        self.run(&Pace::Closed(SATURATION), WARM_UP).await?;
-        self.ended.clear();
-        let begun = Instant::now();
-        self.run(&Pace::Closed(SATURATION), MEASURED).await?;
-        let per_s = self.ended.len() as f64 / begun.elapsed().as_secs_f64();
+        let warm_at = Instant::now() + WARM_UP;
+        // What is refused meanwhile is refused by a platform that is not warm.
+        while Instant::now() < warm_at {
+            self.rate_of(AT_ONCE_MIN, SETTLING).await?;
+        }
+        let (mut at_once, mut best) = (AT_ONCE_MIN, 0.0);
+        while at_once <= AT_ONCE_MAX {
+            self.rate_of(at_once, SETTLING).await?;
+            let Some(per_s) = self.rate_of(at_once, MEASURED).await? else { break };
+            let is_more = per_s > best * MORE;
+            best = per_s.max(best);
+            if !is_more {
+                break;
+            }
+            at_once *= 2;
+        }
         self.finish().await?;
         self.ended.clear();
-        let answers = std::mem::take(&mut self.answers[0]);
-        // Whoever is refused asks again at once, which is no closed loop any more.
+        self.answers[0] = Answers::default();
         ensure!(
-            answers.refused == 0 && per_s > 0.0,
-            "capacity cannot be measured: with {SATURATION} enrollments under way the backlog grows older than its target"
+            best > 0.0,
+            "capacity cannot be measured: with {AT_ONCE_MIN} enrollments under way some are refused or fail"
         );
-        Ok(per_s)
+        Ok(best)
+    }
+
+    /// Enrollments a second with so many under way. `None`: some were refused, or failed.
+    async fn rate_of(&mut self, at_once: usize, duration: Duration) -> Result<Option<f64>> {
+        self.ended.clear();
+        let begun = Instant::now();
+        self.run(&Pace::Closed(at_once), duration).await?;
+        let per_s = self.ended.len() as f64 / begun.elapsed().as_secs_f64();
+        let Answers { refused, failed, .. } = std::mem::take(&mut self.answers[0]);
+        Ok((refused + failed == 0).then_some(per_s))
     }
 
     /// Makes room for so many enrollments.
@@ -216,7 +242,8 @@ impl Enrolling {
     fn send_due(&mut self, pace: &Pace, begun: Instant, sent: &mut [u64]) -> Result<()> {
         match pace {
             Pace::Closed(at_once) => {
-                while self.under_way() < *at_once {
+                let room = at_once - self.accepted.len().min(*at_once);
+                while self.asked.len() < room.min(CLOSED_UNANSWERED_MAX) && self.answers[0].refused == 0 {
                     self.send(0)?;
                 }
             }

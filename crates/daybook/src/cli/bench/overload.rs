@@ -54,7 +54,8 @@ async fn struck(asked: &Asked, enrolling: &mut Enrolling, capacity: f64) -> Resu
     let ended = std::mem::take(&mut enrolling.ended);
     let answers = std::mem::replace(&mut enrolling.answers, vec![Answers::default(); CALLERS.len()]);
     let sum = |of: fn(&Answers) -> u64| answers.iter().map(of).sum::<u64>() as f64;
-    ensure!(sum(|answers| answers.failed) == 0.0, "requests failed");
+    let failed = sum(|answers| answers.failed);
+    ensure!(failed == 0.0, "{failed} requests failed: overload is to be refused, not to break connections");
     let expected_s = backlog / capacity;
     let mut all = Figures::from([
         ("accepted_per_s", sum(|answers| answers.accepted) / seconds),

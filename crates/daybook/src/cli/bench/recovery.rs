@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use daybook_bench::{Case, Figures, Report, Settings as Asked};
@@ -100,8 +100,7 @@ impl Killable {
             Struck::Broker => self.platform.stack.kill(Server::Kafka)?,
             Struck::Database => self.platform.stack.kill(Server::Postgres)?,
         }
-        let wall = SystemClock::default().wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Killed { at: Instant::now(), wall: Timestamp(i64::try_from(wall.as_micros())?) })
+        Ok(Killed { at: Instant::now(), wall: SystemClock::default().wall().into() })
     }
 
     /// Answers when it was ready.

@@ -23,8 +23,7 @@ const VITALS: &str = "SELECT \
     (SELECT coalesce(sum(n_dead_tup), 0)::bigint FROM pg_stat_user_tables) AS dead_rows, \
     pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint AS wal_bytes, \
     (SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter)::bigint AS checkpoints";
-const COLUMNS: [&str; 9] =
-    ["per_s", "p50_ms", "p99_ms", "tables_mb", "table_kb", "dead_rows", "wal_kb", "ckpts", "rss_mb"];
+const COLUMNS: [&str; 9] = ["per_s", "p50_ms", "p99_ms", "db_mb", "db_kb", "dead", "wal_kb", "ckpts", "rss_mb"];
 
 /// What must stay as it is: the figure, its name for people, and by how many percent of its mean it may drift from the first minute
 /// to the last, as floor and goal.
@@ -32,8 +31,8 @@ const FLAT: [(&str, &str, f64, f64); 7] = [
     ("per_s", "enrollments a second", 5.0, 2.0),
     ("p50_ms", "p50", 25.0, 10.0),
     ("p99_ms", "p99", 50.0, 25.0),
-    ("table_kb", "table growth per enrollment", 25.0, 10.0),
-    ("dead_rows", "dead rows", 50.0, 25.0),
+    ("db_kb", "table growth per enrollment", 25.0, 10.0),
+    ("dead", "dead rows", 50.0, 25.0),
     ("wal_kb", "WAL per enrollment", 25.0, 10.0),
     ("rss_mb", "resident memory", 25.0, 10.0),
 ];
@@ -132,9 +131,9 @@ impl Vitals {
     /// What there is, and what each enrollment since `before` has left behind.
     fn note_since(&self, before: &Self, figures: &mut Figures) {
         let ended = figures["ended"];
-        figures.insert("tables_mb", self.table_bytes / MB);
-        figures.insert("table_kb", (self.table_bytes - before.table_bytes) / ended / KB);
-        figures.insert("dead_rows", self.dead_rows);
+        figures.insert("db_mb", self.table_bytes / MB);
+        figures.insert("db_kb", (self.table_bytes - before.table_bytes) / ended / KB);
+        figures.insert("dead", self.dead_rows);
         figures.insert("wal_kb", (self.wal_bytes - before.wal_bytes) / ended / KB);
         figures.insert("ckpts", self.checkpoints - before.checkpoints);
     }
