@@ -6,8 +6,8 @@ use crate::{Row, RowKey};
 ///
 /// Two generations stand in for an exact LRU: a row that was used since the last turn survives the next.
 ///
-/// *2026-11: bounded by bytes, not by rows.* A saga's row takes twenty times as much as a seat's, and what must not grow without end is
-/// memory: with 100,000 rows for each part the platform was beyond a gigabyte after half an hour.
+/// *2026-11: bounded by bytes, not by rows.* Rows differ in size, and what must not grow without end is memory: with room for 100,000
+/// rows of each part the platform was beyond a gigabyte after half an hour.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     young: HashMap<RowKey, Option<Row>>,

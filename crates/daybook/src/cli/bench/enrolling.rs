@@ -242,7 +242,7 @@ impl Enrolling {
     fn send_due(&mut self, pace: &Pace, begun: Instant, sent: &mut [u64]) -> Result<()> {
         match pace {
             Pace::Closed(at_once) => {
-                let room = at_once - self.accepted.len().min(*at_once);
+                let room = at_once.saturating_sub(self.accepted.len());
                 while self.asked.len() < room.min(CLOSED_UNANSWERED_MAX) && self.answers[0].refused == 0 {
                     self.send(0)?;
                 }
