@@ -62,9 +62,7 @@ async fn a_killed_broker_loses_nothing() {
     let mut stack =
         Stack::start(Layout::temporary().unwrap(), &Plan::for_tests(&[Server::Kafka]), &Silent).expect("a broker");
     let log = Log::open(daybook_log::Settings { brokers: stack.urls().kafka.clone(), ..settings() }).unwrap();
-    let plan = TopicPlan { retention: Retention::Forever, ..topic(DATA) };
-    assert_eq!(plan.partitions, PARTITIONS);
-    log.admin().apply(&[plan]).await.unwrap();
+    log.admin().apply(&[topic(DATA)]).await.unwrap();
     let mut publisher = log.publisher("courses");
     publish(&mut publisher, vec![outgoing(DATA, 1, NO_SUCH_ID)]).await;
     stack.kill(Server::Kafka).unwrap();
