@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use daybook_engine::PARTITIONS;
 use daybook_log::Log;
-use futures::future::try_join_all;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::{Instant, sleep};
 
@@ -23,14 +21,13 @@ pub fn bar(what: &str, total: u64) -> Result<ProgressBar> {
     Ok(ProgressBar::new(total).with_style(style).with_message(what.to_owned()))
 }
 
-/// Records in a topic, committed ones.
+/// Records that were ever published to a topic.
 ///
 /// # Errors
 /// When the broker does not answer.
 pub async fn records(log: &Log, topic: &str) -> Result<u64> {
-    let asked = (0..PARTITIONS).map(|partition| log.admin().ends(topic, partition));
-    let ends = try_join_all(asked).await?;
-    Ok(ends.into_iter().map(|ends| u64::try_from(ends.end - ends.start).unwrap_or_default()).sum())
+    let ends = log.admin().all_ends(&[topic]).await?.concat();
+    Ok(ends.into_iter().map(|end| u64::try_from(end).unwrap_or_default()).sum())
 }
 
 /// Waits until the topic has grown by `count` from `before`, and answers records per second between the first tenth and the end.

@@ -1,20 +1,24 @@
 //! How far behind the parts are with what is in the book, for [`Overload`].
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daybook_service::metrics::{Gauges, MetricsError};
+use daybook_service::metrics::{Ages, Gauges, MetricsError};
 use daybook_service::{Drain, Metrics};
 use futures::future::join_all;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
-use crate::freshness::Freshness;
+use crate::freshness::Samples;
 use crate::overload::{INTERVAL, Overload};
 use crate::ports::{LogEnds, Offsets, ReadStore};
 
-/// When a part that has something before it and does not go on counts as stopped.
+/// When a partition of a part that has something before it and does not go on counts as stopped.
 const STOPPED_AFTER: Duration = Duration::from_secs(5);
+
+/// How long the log may take to say where its topics end.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the gauge of the limit shows while everything is admitted.
 const NO_LIMIT: i64 = -1;
@@ -31,27 +35,27 @@ pub struct Watched {
 /// Looks up the backlog of parts.
 pub struct Backlog {
     reads: Arc<dyn ReadStore>,
-    freshness: Freshness,
+    ends: Arc<dyn LogEnds>,
     parts: Vec<Part>,
+    /// Where their topics ended, and when.
+    topics: HashMap<&'static str, Samples>,
     target: Duration,
-    figures: Figures,
+    ages: Ages<1>,
+    limit: Gauges<0>,
 }
 
 struct Part {
     watched: Watched,
     /// Where it had come when it was last asked.
     applied: Option<Offsets>,
-    /// When it was last seen to go on.
-    went_on_at: Option<Instant>,
+    /// When each partition was last seen to go on.
+    went_on_at: [Option<Instant>; PARTITIONS],
 }
 
-struct Figures {
-    seconds: Gauges<1>,
-    limit: Gauges<0>,
-}
+const PARTITIONS: usize = daybook_engine::PARTITIONS as usize;
 
 impl Backlog {
-    /// Of these parts, which shall not be further behind than `target`.
+    /// Of these parts, which together shall not be further behind than `target`.
     ///
     /// # Errors
     /// When other metrics have the names of these.
@@ -62,20 +66,20 @@ impl Backlog {
         target: Duration,
         metrics: &Metrics,
     ) -> Result<Self, MetricsError> {
-        let figures = Figures {
-            seconds: metrics.gauge(
-                "daybook_backlog_seconds",
-                "Age of the oldest record that a part has before it, as the API sees it.",
-                ["part"],
-            )?,
-            limit: metrics.gauge(
-                "daybook_overload_limit",
-                "Commands a second that the API admits because of the backlog; -1: all.",
-                [],
-            )?,
-        };
-        let parts = parts.into_iter().map(|watched| Part { watched, applied: None, went_on_at: None }).collect();
-        Ok(Self { reads, freshness: Freshness::new(ends), parts, target, figures })
+        let ages = metrics.age(
+            "daybook_backlog_seconds",
+            "For how long what waits before a part has been there, as the API sees it.",
+            ["part"],
+        )?;
+        let limit = metrics.gauge(
+            "daybook_overload_limit",
+            "Commands a second that the API admits because of the backlog; -1: all.",
+            [],
+        )?;
+        let topics = parts.iter().map(|watched| (watched.topic, Samples::default())).collect();
+        let part = |watched| Part { watched, applied: None, went_on_at: [None; PARTITIONS] };
+        let parts = parts.into_iter().map(part).collect();
+        Ok(Self { reads, ends, parts, topics, target, ages, limit })
     }
 
     /// Tells `overload` of the backlog once a second, until the drain begins.
@@ -83,51 +87,114 @@ impl Backlog {
     /// # Errors
     /// None: what cannot be asked now counts for nothing, for an outage is not cured by refusing.
     pub async fn watch(mut self, overload: Overload, drain: Drain) -> Result<(), Infallible> {
-        let mut seconds = interval(INTERVAL);
-        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = drain.begun() => return Ok(()),
-                _ = seconds.tick() => {}
+        let (target, limit) = (self.target, self.limit.clone());
+        let look = async {
+            let mut seconds = seconds();
+            loop {
+                seconds.tick().await;
+                if !overload.is_of_interest() {
+                    self.forget();
+                } else if let Some(backlog) = self.look(Instant::now()).await {
+                    overload.learn(backlog);
+                }
             }
-            if overload.is_of_interest() {
-                let limit = overload.next_second(self.oldest(Instant::now()).await, self.target);
-                self.figures
-                    .limit
-                    .with([])
-                    .set(limit.map_or(NO_LIMIT, |limit| i64::try_from(limit).unwrap_or(i64::MAX)));
+        };
+        // A second is a second, however long it takes to look.
+        let turn = async {
+            let mut seconds = seconds();
+            loop {
+                seconds.tick().await;
+                let admitted = overload.next_second(target);
+                limit.with([]).set(admitted.map_or(NO_LIMIT, |limit| i64::try_from(limit).unwrap_or(i64::MAX)));
             }
+        };
+        tokio::select! {
+            () = drain.begun() => Ok(()),
+            never = look => never,
+            never = turn => never,
         }
     }
 
-    async fn oldest(&mut self, now: Instant) -> Duration {
-        let Self { reads, freshness, parts, figures, .. } = self;
-        let asked = parts.iter_mut().map(|part| age_of(part, reads, freshness, now));
-        let ages = join_all(asked).await;
-        for (part, age) in parts.iter().zip(&ages) {
-            figures.seconds.with([part.watched.part]).set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    /// Begins anew: nothing can be told of the time in which nobody looked.
+    fn forget(&mut self) {
+        self.topics.values_mut().for_each(|samples| *samples = Samples::default());
+        for part in &mut self.parts {
+            part.forget();
         }
-        ages.into_iter().max().unwrap_or_default()
+    }
+
+    /// How long what comes in now will wait before the parts, one after the other. `None`: the log does not say where it ends.
+    async fn look(&mut self, now: Instant) -> Option<Duration> {
+        let Self { reads, ends, parts, topics, ages, .. } = self;
+        let names: Vec<&'static str> = topics.keys().copied().collect();
+        let found = match timeout(ENDS_TIMEOUT, ends.ends(&names)).await {
+            Ok(Ok(found)) => found,
+            failed => {
+                let error = failed.ok().and_then(Result::err).map(|error| error.to_string());
+                tracing::warn!(error, "it is not known where topics end");
+                return None;
+            }
+        };
+        for (name, ends) in names.iter().zip(found) {
+            topics.entry(name).or_default().add(now, ends);
+        }
+        join_all(parts.iter_mut().map(|part| part.look(reads.as_ref(), now))).await;
+        let mut backlog = Duration::ZERO;
+        for part in parts {
+            let age = topics.get(part.watched.topic).map_or(Duration::ZERO, |ends| part.behind(ends, now));
+            ages.with([part.watched.part]).set(age.as_secs_f64());
+            backlog += age;
+        }
+        Some(backlog)
     }
 }
 
-/// How far behind a part is that goes on. One that stands still is stopped or broken: that is not for want of capacity, and what is in
-/// the book waits for it.
-async fn age_of(part: &mut Part, reads: &Arc<dyn ReadStore>, freshness: &Freshness, now: Instant) -> Duration {
-    let applied = match reads.applied(part.watched.part).await {
-        Ok(applied) => applied,
-        Err(error) => {
-            tracing::debug!(%error, part = part.watched.part, "a backlog cannot be looked up");
-            (part.applied, part.went_on_at) = (None, None);
-            return Duration::ZERO;
-        }
-    };
-    let age = freshness.age(part.watched.topic, &applied).await.unwrap_or_default();
-    if part.applied.replace(applied).is_some_and(|before| before != applied) {
-        part.went_on_at = Some(now);
+fn seconds() -> Interval {
+    let mut seconds = interval(INTERVAL);
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    seconds
+}
+
+impl Part {
+    fn forget(&mut self) {
+        (self.applied, self.went_on_at) = (None, [None; PARTITIONS]);
     }
-    let goes_on = part.went_on_at.is_some_and(|at| now.duration_since(at) < STOPPED_AFTER);
-    if goes_on { age } else { Duration::ZERO }
+
+    async fn look(&mut self, reads: &dyn ReadStore, now: Instant) {
+        let part = self.watched.part;
+        let applied = match reads.applied(part).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                tracing::debug!(%error, part, "a backlog cannot be looked up");
+                self.forget();
+                return;
+            }
+        };
+        if let Some(before) = self.applied.replace(applied) {
+            for (partition, at) in self.went_on_at.iter_mut().enumerate() {
+                if before[partition] != applied[partition] {
+                    *at = Some(now);
+                }
+            }
+        }
+    }
+
+    /// For how long the first record has been there that a partition has before it: the mean of those that go on, each counting as much
+    /// as waits there. One that stands still is stopped or broken: that is not for want of capacity, and what is in the book waits
+    /// for it.
+    fn behind(&self, ends: &Samples, now: Instant) -> Duration {
+        let Some(applied) = self.applied else {
+            return Duration::ZERO;
+        };
+        let goes_on = |at: Option<Instant>| at.is_some_and(|at| now.duration_since(at) < STOPPED_AFTER);
+        let (mut records, mut seconds) = (0.0, 0.0);
+        for (partition, next) in applied.into_iter().enumerate().filter(|(at, _)| goes_on(self.went_on_at[*at])) {
+            let (count, age) = ends.waiting(partition, next, now);
+            records += count as f64;
+            seconds += count as f64 * age.as_secs_f64();
+        }
+        if records == 0.0 { Duration::ZERO } else { Duration::from_secs_f64(seconds / records) }
+    }
 }
 
 #[cfg(test)]
@@ -135,40 +202,49 @@ mod tests {
     use super::*;
     use crate::testing::Memory;
 
-    const WATCHED: Watched = Watched { part: "courses", topic: "learning.course.commands.v1" };
+    const WATCHED: [Watched; 2] = [
+        Watched { part: "courses", topic: "learning.course.commands.v1" },
+        Watched { part: "course-list", topic: "learning.course.events.v1" },
+    ];
 
     fn backlog(memory: &Memory) -> Backlog {
         let metrics = Metrics::new().unwrap();
         let (reads, ends) = (Arc::new(memory.clone()), Arc::new(memory.clone()));
-        Backlog::new(reads, ends, vec![WATCHED], Duration::from_secs(5), &metrics).unwrap()
+        Backlog::new(reads, ends, WATCHED.to_vec(), Duration::from_secs(5), &metrics).unwrap()
     }
 
     #[tokio::test]
-    async fn a_part_that_goes_on_is_behind_and_one_that_stands_still_is_not() {
+    async fn parts_that_go_on_are_behind_one_after_the_other_and_one_that_stands_still_is_not() {
         let memory = Memory::default();
         let mut backlog = backlog(&memory);
-        let now = Instant::now();
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        memory.set_offsets(0, 0);
+        assert_eq!(backlog.look(after(0)).await, Some(Duration::ZERO));
         memory.set_offsets(100, 0);
-        assert_eq!(backlog.oldest(now).await, Duration::ZERO, "nobody knows yet whether it goes on");
-        memory.set_offsets(100, 10);
-        let first = backlog.oldest(now).await;
-        assert!(first > Duration::ZERO);
-        assert!(backlog.oldest(now).await > first, "it gets older");
-        assert_eq!(backlog.oldest(now + STOPPED_AFTER).await, Duration::ZERO, "it has stopped");
+        assert_eq!(backlog.look(after(1)).await, Some(Duration::ZERO), "nobody knows yet whether they go on");
+        memory.set_offsets(100, 50);
+        assert_eq!(backlog.look(after(2)).await, Some(Duration::from_millis(1_500) * 2));
+        assert_eq!(backlog.look(after(6)).await, Some(Duration::from_millis(5_500) * 2), "it gets older");
+        assert_eq!(backlog.look(after(7)).await, Some(Duration::ZERO), "they have stopped");
         memory.set_offsets(100, 100);
-        assert_eq!(backlog.oldest(now + STOPPED_AFTER).await, Duration::ZERO, "it has caught up");
+        assert_eq!(backlog.look(after(8)).await, Some(Duration::ZERO), "they have caught up");
+        backlog.forget();
+        memory.set_offsets(200, 150);
+        assert_eq!(backlog.look(after(3_600)).await, Some(Duration::ZERO), "nobody looked for an hour");
     }
 
     #[tokio::test]
-    async fn what_cannot_be_asked_counts_for_nothing() {
+    async fn what_cannot_be_asked_is_not_taken_for_a_backlog() {
         let memory = Memory::default();
         let mut backlog = backlog(&memory);
         let now = Instant::now();
         memory.set_offsets(100, 10);
-        backlog.oldest(now).await;
+        backlog.look(now).await;
         memory.set_offsets(100, 20);
-        assert!(backlog.oldest(now).await > Duration::ZERO);
+        let later = now + Duration::from_secs(1);
+        assert!(backlog.look(later).await.unwrap() > Duration::ZERO);
         memory.set_unreadable(true);
-        assert_eq!(backlog.oldest(now).await, Duration::ZERO);
+        assert_eq!(backlog.look(later).await, None);
     }
 }

@@ -36,7 +36,7 @@ struct Topic {
 
 /// When, and where the topic ended then.
 #[derive(Default)]
-struct Samples(VecDeque<(Instant, Offsets)>);
+pub(crate) struct Samples(VecDeque<(Instant, Offsets)>);
 
 impl Freshness {
     pub(crate) fn new(ends: Arc<dyn LogEnds>) -> Self {
@@ -59,7 +59,7 @@ impl Freshness {
         if not_before.is_some_and(|not_before| begun < not_before) {
             return;
         }
-        match timeout(SAMPLE_TIMEOUT, self.ends.ends(name)).await {
+        match timeout(SAMPLE_TIMEOUT, self.ends_now(name)).await {
             Ok(Ok(ends)) => {
                 lock(&topic.samples).add(begun, ends);
                 *not_before = Some(begun + SAMPLE_AGE);
@@ -77,12 +77,13 @@ impl Freshness {
     /// # Errors
     /// When the log can't be asked.
     pub(crate) async fn ends_now(&self, topic: &'static str) -> Result<Offsets, NotReadable> {
-        self.ends.ends(topic).await
+        let ends = self.ends.ends(&[topic]).await?;
+        ends.first().copied().ok_or_else(|| NotReadable(format!("the log does not tell where {topic} ends")))
     }
 }
 
 impl Samples {
-    fn add(&mut self, at: Instant, ends: Offsets) {
+    pub(crate) fn add(&mut self, at: Instant, ends: Offsets) {
         if self.0.len() == SAMPLES_MAX {
             self.0.pop_front();
         }
@@ -98,6 +99,25 @@ impl Samples {
         }
         let known = self.0.iter().rev().find(|(_, ends)| has_reached(applied, ends));
         known.or(self.0.front()).map(|(at, _)| now.duration_since(*at))
+    }
+
+    /// Records of a partition from `next` on, and for how long the first of them has been there. Between two samples records are taken to
+    /// have come evenly; what came before all samples has been there since the first at least.
+    pub(crate) fn waiting(&self, partition: usize, next: i64, now: Instant) -> (i64, Duration) {
+        let end = |sample: &(Instant, Offsets)| sample.1[partition];
+        let count = self.0.back().map_or(0, |latest| end(latest) - next).max(0);
+        let later = self.0.partition_point(|sample| end(sample) <= next);
+        let Some(after) = self.0.get(later) else {
+            return (0, Duration::ZERO);
+        };
+        let came = match later.checked_sub(1).and_then(|before| self.0.get(before)) {
+            Some(before) => {
+                let share = (next - end(before)) as f64 / (end(after) - end(before)) as f64;
+                before.0 + after.0.duration_since(before.0).mul_f64(share)
+            }
+            None => after.0,
+        };
+        (count, now.duration_since(came))
     }
 }
 
@@ -121,7 +141,7 @@ mod tests {
     struct Silent;
 
     impl LogEnds for Silent {
-        fn ends(&self, _topic: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>> {
+        fn ends<'a>(&'a self, _: &'a [&'static str]) -> BoxFuture<'a, Result<Vec<Offsets>, NotReadable>> {
             pending().boxed()
         }
     }
@@ -150,5 +170,21 @@ mod tests {
         assert_eq!(samples.age(&[2; 8], at(2_000)), Some(Duration::from_secs(1)));
         assert_eq!(samples.age(&[2, 1, 2, 2, 2, 2, 2, 2], at(2_000)), Some(Duration::from_secs(2)));
         assert_eq!(samples.age(&[0; 8], at(2_500)), Some(Duration::from_millis(2_500)));
+    }
+
+    #[test]
+    fn what_waits_is_as_old_as_its_first_record() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let mut samples = Samples::default();
+        assert_eq!(samples.waiting(0, 0, at(0)), (0, Duration::ZERO));
+        samples.add(at(0), [100; 8]);
+        samples.add(at(1_000), [200, 100, 100, 100, 100, 100, 100, 100]);
+        samples.add(at(2_000), [240, 100, 100, 100, 100, 100, 100, 100]);
+        assert_eq!(samples.waiting(0, 240, at(2_100)), (0, Duration::ZERO));
+        assert_eq!(samples.waiting(0, 230, at(2_100)), (10, Duration::from_millis(350)));
+        assert_eq!(samples.waiting(0, 150, at(2_100)), (90, Duration::from_millis(1_600)));
+        assert_eq!(samples.waiting(0, 50, at(2_100)), (190, Duration::from_millis(2_100)), "at least");
+        assert_eq!(samples.waiting(1, 100, at(2_100)), (0, Duration::ZERO));
     }
 }

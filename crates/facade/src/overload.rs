@@ -1,9 +1,10 @@
 //! Backpressure: when the parts fall behind with what was accepted, less is accepted, and of whom asks most first.
 //!
-//! Once a second the age of the oldest record that some part has not applied is looked up (`backlog`). While it is above its target and
-//! grows, a process admits fewer commands than it admitted in the second before; while it shrinks, as many; and below the target
-//! step by step more, until nobody is refused. What is admitted is shared so that no caller gets more while another one wants and gets
-//! less (max-min fairness; D. Bertsekas, R. Gallager, *Data Networks*, 6.5.2).
+//! Once a second the backlog is looked up (`backlog`): how long a command that comes in now will wait before the parts that it passes. While
+//! that is above its target and grows, a process admits fewer commands than it admitted in the second before; while it shrinks, as
+//! many; and below the target more from second to second, the more the further below, until nobody is refused. It takes as long as
+//! the backlog until it is seen what a change has done, so less follows on less only after that time. What is admitted is shared so
+//! that no caller gets more while another one wants and gets less (max-min fairness; D. Bertsekas, R. Gallager, *Data Networks*, 6.5.2).
 //!
 //! *2026-11: not by rates that are configured.* What the platform can do depends on the commands, the machines and the weather; its
 //! backlog is measured. And not by the time that answers take: commands are answered once they are in the book, however long the
@@ -20,7 +21,7 @@ use crate::rate_limits::CALLERS_MAX;
 /// How often is looked, and for how long a share is.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is admitted of the commands of the second before, while the backlog grows, and when there is room again: in hundredths.
+/// What is admitted of the commands of the second before while the backlog grows, and at most when there is none: in hundredths.
 const LESS: u64 = 70;
 const MORE: u64 = 125;
 
@@ -45,6 +46,10 @@ struct State {
     admitted: u64,
     callers: HashMap<Uuid, Asked>,
     backlog: Duration,
+    /// What the backlog is now, if that was looked up in this second.
+    news: Option<Duration>,
+    /// Seconds until it is seen what the last cut has done.
+    unseen: u64,
 }
 
 /// What a caller has done in this second.
@@ -61,7 +66,7 @@ impl Overload {
     /// When it is not to come in now: in how many seconds to try again.
     pub(crate) fn admit(&self, caller: Uuid) -> Result<(), u64> {
         let mut state = self.state();
-        let State { limit, share, admitted, callers, backlog } = &mut *state;
+        let State { limit, share, admitted, callers, backlog, .. } = &mut *state;
         let is_known = callers.len() < CALLERS_MAX || callers.contains_key(&caller);
         // Beyond the bound, callers share one account.
         let asked = callers.entry(if is_known { caller } else { Uuid::nil() }).or_default();
@@ -80,28 +85,44 @@ impl Overload {
         state.limit.is_some() || !state.backlog.is_zero() || !state.callers.is_empty()
     }
 
-    /// A second is over, and this is the age of the backlog at its end. Answers how many commands are admitted in the next; `None`: all.
-    pub fn next_second(&self, backlog: Duration, target: Duration) -> Option<u64> {
+    /// This is how long a command that comes in now will wait.
+    pub fn learn(&self, backlog: Duration) {
+        self.state().news = Some(backlog);
+    }
+
+    /// A second is over. Answers how many commands are admitted in the next; `None`: all. As many as before if the backlog is not known.
+    pub fn next_second(&self, target: Duration) -> Option<u64> {
         let mut state = self.state();
         let commands: Vec<u64> = state.callers.values().map(|asked| asked.commands).collect();
-        let wanted: u64 = commands.iter().sum();
-        let limit = match state.limit {
-            _ if backlog > target && backlog >= state.backlog => Some((state.admitted * LESS / 100).max(LIMIT_MIN)),
-            Some(limit) if backlog > target => Some(limit),
-            Some(limit) => Some(limit * MORE / 100 + 1).filter(|limit| *limit < wanted),
-            None => None,
-        };
-        state.share = limit.map_or(0, |limit| fair_share(commands, limit));
-        state.limit = limit;
-        state.backlog = backlog;
+        state.unseen = state.unseen.saturating_sub(1);
+        if let Some(backlog) = state.news.take() {
+            state.turn(backlog, target, commands.iter().sum());
+        }
+        state.share = state.limit.map_or(0, |limit| fair_share(commands, limit));
         state.admitted = 0;
         state.callers.clear();
-        limit
+        state.limit
     }
 
     /// A panic while it was held can't have broken numbers.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Sets the limit by what the backlog is, and how many commands were `wanted`.
+    fn turn(&mut self, backlog: Duration, target: Duration, wanted: u64) {
+        let grows = backlog >= self.backlog;
+        self.backlog = backlog;
+        if backlog <= target {
+            let room = (target - backlog).div_duration_f64(target);
+            let more = |limit: u64| limit + (((MORE - 100) * limit) as f64 / 100.0 * room).ceil() as u64;
+            self.limit = self.limit.map(more).filter(|limit| *limit < wanted);
+        } else if grows && self.unseen == 0 {
+            self.limit = Some((self.admitted * LESS / 100).max(LIMIT_MIN));
+            self.unseen = backlog.as_secs();
+        }
     }
 }
 
@@ -142,13 +163,19 @@ mod tests {
         admitted
     }
 
+    /// The second is over, and the backlog this old. Answers the limit.
+    fn next(overload: &Overload, backlog: u64) -> Option<u64> {
+        overload.learn(Duration::from_secs(backlog));
+        overload.next_second(TARGET)
+    }
+
     #[test]
     fn everything_is_admitted_as_long_as_the_backlog_is_below_its_target() {
         let overload = Overload::default();
         assert!(!overload.is_of_interest());
         for backlog in 0..=5 {
             assert_eq!(second(&overload, &[1_000, 10]), [1_000, 10]);
-            assert_eq!(overload.next_second(Duration::from_secs(backlog), TARGET), None);
+            assert_eq!(next(&overload, backlog), None);
         }
     }
 
@@ -156,37 +183,65 @@ mod tests {
     fn the_heaviest_caller_is_refused_first() {
         let overload = Overload::default();
         second(&overload, &[1_000, 40, 10]);
-        assert_eq!(overload.next_second(Duration::from_secs(6), TARGET), Some(735));
+        assert_eq!(next(&overload, 6), Some(735));
         assert_eq!(second(&overload, &[1_000, 40, 10]), [685, 40, 10]);
-        overload.next_second(Duration::from_secs(7), TARGET);
-        assert_eq!(second(&overload, &[1_000, 40, 10]), [464, 40, 10]);
+    }
+
+    #[test]
+    fn less_follows_on_less_when_it_can_be_seen_what_it_has_done() {
+        let overload = Overload::default();
+        second(&overload, &[1_000]);
+        assert_eq!(next(&overload, 6), Some(700));
+        for backlog in 7..=11 {
+            second(&overload, &[1_000]);
+            assert_eq!(next(&overload, backlog), Some(700), "what was cut has not come through yet");
+        }
+        second(&overload, &[1_000]);
+        assert_eq!(next(&overload, 12), Some(490));
     }
 
     #[test]
     fn as_much_is_admitted_while_it_shrinks_and_more_below_the_target_until_all_is() {
         let overload = Overload::default();
         second(&overload, &[100, 100]);
-        assert_eq!(overload.next_second(Duration::from_secs(8), TARGET), Some(140));
-        second(&overload, &[100, 100]);
-        assert_eq!(overload.next_second(Duration::from_secs(7), TARGET), Some(140));
+        assert_eq!(next(&overload, 8), Some(140));
+        for backlog in [7, 6] {
+            second(&overload, &[100, 100]);
+            assert_eq!(next(&overload, backlog), Some(140));
+        }
         assert_eq!(second(&overload, &[100, 100]), [70, 70]);
-        assert_eq!(overload.next_second(Duration::from_secs(4), TARGET), Some(176));
+        assert_eq!(next(&overload, 4), Some(147), "a little, for the target is near");
         second(&overload, &[100, 100]);
-        assert_eq!(overload.next_second(Duration::from_secs(1), TARGET), None);
+        assert_eq!(next(&overload, 0), Some(184), "a quarter");
+        second(&overload, &[100, 100]);
+        assert_eq!(next(&overload, 1), None);
         assert!(overload.is_of_interest(), "the backlog is not gone");
         assert_eq!(second(&overload, &[100, 100]), [100, 100]);
-        overload.next_second(Duration::ZERO, TARGET);
+        next(&overload, 0);
         assert!(!overload.is_of_interest());
+    }
+
+    #[test]
+    fn nothing_changes_while_the_backlog_is_not_known() {
+        let overload = Overload::default();
+        second(&overload, &[200]);
+        assert_eq!(overload.next_second(TARGET), None);
+        second(&overload, &[200]);
+        assert_eq!(next(&overload, 6), Some(140));
+        for _ in 0..60 {
+            second(&overload, &[200]);
+            assert_eq!(overload.next_second(TARGET), Some(140));
+        }
     }
 
     #[test]
     fn who_is_refused_is_told_to_wait_as_long_as_the_backlog_is_old() {
         let overload = Overload::default();
         assert_eq!(overload.admit(caller(1)), Ok(()));
-        overload.next_second(Duration::from_secs(9), TARGET);
+        next(&overload, 9);
         assert!((0..LIMIT_MIN).all(|_| overload.admit(caller(1)).is_ok()));
         assert_eq!(overload.admit(caller(1)), Err(9));
-        overload.next_second(Duration::from_secs(900), TARGET);
+        next(&overload, 900);
         assert!((0..LIMIT_MIN).all(|_| overload.admit(caller(1)).is_ok()));
         assert_eq!(overload.admit(caller(2)), Err(30));
     }
@@ -196,7 +251,7 @@ mod tests {
         let overload = Overload::default();
         for backlog in 6..60 {
             assert_eq!(second(&overload, &[3, 2]), [3, 2]);
-            overload.next_second(Duration::from_secs(backlog), TARGET);
+            next(&overload, backlog);
         }
     }
 

@@ -9,7 +9,7 @@ use daybook_events::{Header, Schemas, frame};
 use daybook_log::{Log, PublishError, Registry, Request, Requests};
 use daybook_store::{Param, Reads};
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::BoxFuture;
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -81,8 +81,8 @@ pub trait ReadStore: Send + Sync {
 
 /// Knows where topics end.
 pub trait LogEnds: Send + Sync {
-    /// The offset that the next record of each partition gets.
-    fn ends(&self, topic: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>>;
+    /// The offset that the next record of each partition gets, for each of these topics.
+    fn ends<'a>(&'a self, topics: &'a [&'static str]) -> BoxFuture<'a, Result<Vec<Offsets>, NotReadable>>;
 }
 
 /// Publishes to Kafka.
@@ -203,17 +203,8 @@ impl ReadStore for StoreReads {
 }
 
 impl LogEnds for Log {
-    fn ends(&self, topic: &'static str) -> BoxFuture<'_, Result<Offsets, NotReadable>> {
-        async move {
-            let of_partition = |partition| self.admin().ends(topic, partition);
-            let ends = try_join_all((0..PARTITIONS).map(of_partition)).await.map_err(not_readable)?;
-            let mut offsets = [0; PARTITIONS as usize];
-            for (offset, ends) in offsets.iter_mut().zip(ends) {
-                *offset = ends.end;
-            }
-            Ok(offsets)
-        }
-        .boxed()
+    fn ends<'a>(&'a self, topics: &'a [&'static str]) -> BoxFuture<'a, Result<Vec<Offsets>, NotReadable>> {
+        async move { self.admin().all_ends(topics).await.map_err(not_readable) }.boxed()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use daybook_engine::PARTITIONS;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -227,6 +228,22 @@ impl Admin {
                 Err(source) => return Err(Error::Kafka { during: "ask for the ends of a partition", source }),
             }
         }
+    }
+
+    /// The offset that the next record of each partition gets, for each of these topics: one question, where [`Admin::ends`] takes two for
+    /// each partition.
+    ///
+    /// # Errors
+    /// When a leader is missing, or does not answer in time.
+    pub async fn all_ends(&self, topics: &[&str]) -> Result<Vec<[i64; PARTITIONS as usize]>, Error> {
+        let wire: Vec<String> = topics.iter().map(|topic| self.settings.wire(topic)).collect();
+        let ends = self
+            .ask(move |client| {
+                native::ends(client, &wire, PARTITIONS, ANSWER_TIMEOUT)
+                    .map_err(Error::kafka("ask for the ends of topics"))
+            })
+            .await?;
+        Ok(ends.as_chunks().0.to_vec())
     }
 
     /// The offset of the next record that a part has to read in a partition, as its group has committed it; `None`: it has

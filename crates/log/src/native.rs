@@ -1,7 +1,7 @@
-//! The four things that rdkafka does not wrap. All unsafe code of the log is in this file.
+//! The five things that rdkafka does not wrap. All unsafe code of the log is in this file.
 #![expect(
     unsafe_code,
-    reason = "rdkafka wraps neither DescribeTopics nor ListConsumerGroupOffsets nor the lookup of one header by name nor the last known end of a partition"
+    reason = "rdkafka wraps neither DescribeTopics nor ListConsumerGroupOffsets nor the lookup of one header by name nor the last known end of a partition, and asks for offsets by time through consumers only"
 )]
 
 use std::ffi::{CStr, CString, c_char};
@@ -54,6 +54,39 @@ pub(crate) fn end_seen<C: ClientContext>(client: &Client<C>, topic: &str, partit
         )
     };
     (!known.is_error() && high >= 0).then_some(high)
+}
+
+/// Where the first `partitions` partitions of each topic end now, topic by topic: one question to each leader for all of them. Blocks up
+/// to `timeout`.
+pub(crate) fn ends<C: ClientContext>(
+    client: &Client<C>,
+    topics: &[String],
+    partitions: u16,
+    timeout: Duration,
+) -> KafkaResult<Vec<i64>> {
+    let topics: Vec<CString> = topics.iter().map(|topic| CString::new(topic.as_str())).collect::<Result<_, _>>()?;
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the list is destroyed by its guard at the end; its elements are used only before, and while nothing is added.
+    unsafe {
+        let list = Owned(sys::rd_kafka_topic_partition_list_new(0), sys::rd_kafka_topic_partition_list_destroy);
+        for topic in &topics {
+            for partition in 0..partitions {
+                let element = sys::rd_kafka_topic_partition_list_add(list.0, topic.as_ptr(), i32::from(partition));
+                // The time that means the end (KIP-79).
+                (*element).offset = i64::from(sys::RD_KAFKA_OFFSET_END);
+            }
+        }
+        let asked = sys::rd_kafka_offsets_for_times(client.native_ptr(), list.0, timeout_ms);
+        if asked.is_error() {
+            return Err(KafkaError::OffsetFetch(asked.into()));
+        }
+        let count = usize::try_from((*list.0).cnt).unwrap_or_default();
+        let elements = if count == 0 { &[] } else { std::slice::from_raw_parts((*list.0).elems, count) };
+        let end = |element: &sys::rd_kafka_topic_partition_t| {
+            if element.err.is_error() { Err(KafkaError::OffsetFetch(element.err.into())) } else { Ok(element.offset) }
+        };
+        elements.iter().map(end).collect()
+    }
 }
 
 /// A topic as the brokers describe it.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::process;
@@ -34,6 +34,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub type Counters<const LABELS: usize> = Family<IntCounterVec, LABELS>;
 /// Whole numbers that go up and down.
 pub type Gauges<const LABELS: usize> = Family<IntGaugeVec, LABELS>;
+/// Ages in seconds, which go up and down.
+pub type Ages<const LABELS: usize> = Family<GaugeVec, LABELS>;
 /// Durations in seconds.
 pub type Seconds<const LABELS: usize> = Family<HistogramVec, LABELS>;
 
@@ -148,6 +150,19 @@ impl Metrics {
         labels: [&str; LABELS],
     ) -> Result<Gauges<LABELS>, MetricsError> {
         self.family(name, || IntGaugeVec::new(Opts::new(name, help), &labels))
+    }
+
+    /// Gauges of ages named `name` (ending in `_seconds`). Asking again for the same gives the same.
+    ///
+    /// # Errors
+    /// When name, labels or kind are wrong.
+    pub fn age<const LABELS: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; LABELS],
+    ) -> Result<Ages<LABELS>, MetricsError> {
+        self.family(name, || GaugeVec::new(Opts::new(name, help), &labels))
     }
 
     /// Histograms of durations named `name` (ending in `_seconds`), with [`SECONDS_BUCKETS`]. Asking again for the same

@@ -1,11 +1,10 @@
 //! `daybook lag`
 
 use anyhow::Result;
-use daybook_engine::{PARTITIONS, Spec};
+use daybook_engine::Spec;
 use daybook_log::Log;
 use daybook_service::Section;
 use daybook_store::Store;
-use futures::future::try_join_all;
 use serde::Serialize;
 
 use super::{Outcome, Place};
@@ -79,9 +78,9 @@ async fn lag_of(spec: &Spec, log: &Log, store: &Store) -> Result<PartLag> {
     let Some(views) = views else {
         return Ok(PartLag { part: spec.name, topic: spec.input, partitions: None });
     };
-    let ends = try_join_all((0..PARTITIONS).map(|partition| log.admin().ends(spec.input, partition))).await?;
+    let ends = log.admin().all_ends(&[spec.input]).await?.concat();
     let partitions = views.iter().map(|view| {
-        let end = ends.get(usize::from(view.partition)).map_or(view.next_data, |ends| ends.end);
+        let end = ends.get(usize::from(view.partition)).copied().unwrap_or(view.next_data);
         PartitionLag {
             partition: view.partition,
             next: view.next_data,

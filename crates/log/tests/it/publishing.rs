@@ -3,15 +3,14 @@
 use std::process::Command;
 
 use daybook_engine::PARTITIONS;
-use daybook_events::Retention;
-use daybook_log::{Delivered, Log, TopicPlan};
+use daybook_log::{Delivered, Log};
 use daybook_stack::{Layout, Plan, Server, Silent, Stack};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
-use crate::support::{DATA, NO_SUCH_ID, log, outgoing, publish, settings, topic, within};
+use crate::support::{CONTROL, DATA, NO_SUCH_ID, log, outgoing, publish, settings, topic, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_message_of_a_shard_is_acknowledged_in_order() {
@@ -21,6 +20,8 @@ async fn every_message_of_a_shard_is_acknowledged_in_order() {
     let expected: Vec<_> = (1..=500).map(|seq| Delivered { partition: 3, attempt: 1, seq, ok: true }).collect();
     assert_eq!(delivered, expected);
     assert_eq!(log.admin().ends(DATA, 5).await.unwrap().end, 500);
+    let ends = log.admin().all_ends(&[DATA, CONTROL]).await.unwrap();
+    assert_eq!(ends, [[0, 0, 0, 0, 0, 500, 0, 0], [0; 8]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

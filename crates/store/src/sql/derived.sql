@@ -9,7 +9,7 @@ CREATE TABLE {derived}.state (
   status text,
   body   bytea NOT NULL,
   PRIMARY KEY (key, sub)
-) WITH (fillfactor = 70);
+) WITH ({updated});
 CREATE INDEX state_due ON {derived}.state (part, due, key, sub) WHERE due IS NOT NULL;
 
 CREATE TABLE {derived}.history (

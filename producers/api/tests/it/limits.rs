@@ -83,13 +83,17 @@ async fn when_the_backlog_breaks_its_target_the_heaviest_caller_is_refused_first
         }
         refused
     };
+    let next_second = |backlog| {
+        overload.learn(Duration::from_secs(backlog));
+        overload.next_second(Duration::from_secs(5));
+    };
     assert_eq!(second(1).await, [heavy; 0]);
-    overload.next_second(Duration::from_secs(7), Duration::from_secs(5));
+    next_second(7);
     // Seven tenths of 41 commands: all of the one's, and what is left of the other's 40.
     assert_eq!(second(2).await, [heavy; 13]);
     // Who only reads makes no work.
     api.send(get("/api/v1/operations/nonsense", "")).await.expect_problem(404, "not-found");
-    overload.next_second(Duration::from_secs(1), Duration::from_secs(5));
-    overload.next_second(Duration::ZERO, Duration::from_secs(5));
+    next_second(1);
+    next_second(0);
     assert_eq!(second(3).await, [heavy; 0]);
 }
