@@ -164,7 +164,7 @@ pub struct Http {
     pub rate_limit_requests: u32,
     /// The window.
     pub rate_limit_window_seconds: u32,
-    /// How far behind parts may be.
+    /// How far behind all parts together may be.
     pub backlog_target_seconds: u64,
     /// Origins that may call from a browser.
     pub cors_origins: Vec<String>,
