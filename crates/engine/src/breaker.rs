@@ -2,10 +2,13 @@
 //!
 //! Closed until [`FAILURES`] attempts in a row, the first at most [`WINDOW_MS`] before the last, say that the provider is down.
 //! Then open for a pause, and half-open: one attempt probes. It closes the breaker, or opens it for twice as long. An
-//! attempt that the breaker puts off counts for no budget; the intent waits as it is.
+//! attempt that the breaker puts off counts for no budget; the intent waits as it is. Nor does a probe that finds the
+//! provider down: that tells of the provider, and not of the effect whose turn it was.
 
 use daybook_events::Timestamp;
 use uuid::Uuid;
+
+use crate::{CALL_TIMEOUT, Performed, Provider};
 
 /// Attempts in a row that say the provider is down.
 const FAILURES: u32 = 8;
@@ -27,6 +30,18 @@ pub(crate) enum Health {
     Down,
     /// The attempt did not get that far.
     Unknown,
+}
+
+impl Health {
+    pub(crate) fn of(outcome: &Performed, provider: Provider) -> Self {
+        match outcome {
+            Performed::Answered(_) | Performed::NotFound => Self::Up,
+            Performed::Refused { code } | Performed::Unknown { code } => {
+                let is_down = code == CALL_TIMEOUT || provider.down.contains(&code.as_str());
+                if is_down { Self::Down } else { Self::Unknown }
+            }
+        }
+    }
 }
 
 /// A change that an operator should see.

@@ -202,6 +202,7 @@ impl Engine {
         for number in numbers {
             self.advance_partition(number, now, actions);
         }
+        self.perform(now, actions);
         if self.under_way.is_none() && self.again.as_ref().is_none_or(|again| again.at <= now) {
             match self.again.take() {
                 Some(again) => self.load_or_fold(again.batch, now, actions),
@@ -258,7 +259,6 @@ impl Engine {
                 actions.push(Action::Resume { partition: number, stream });
             }
         }
-        self.perform(number, now, actions);
     }
 
     /// Loads held and due records that may go on now; or goes straight to choosing inputs.

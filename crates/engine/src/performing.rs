@@ -2,6 +2,7 @@
 
 use daybook_events::Timestamp;
 
+use crate::breaker::Health;
 use crate::{EffectPolicy, Intent, Mode, OnUnknown, Performed};
 
 /// An open intent in memory.
@@ -9,7 +10,7 @@ use crate::{EffectPolicy, Intent, Mode, OnUnknown, Performed};
 pub(crate) struct OpenIntent {
     pub(crate) intent: Intent,
     pub(crate) run: Run,
-    /// Attempts of the present mode in this process.
+    /// Attempts of the present mode in this process, as far as they count for the budget.
     attempts: u32,
     /// A call may have acted: its answer was lost, or it was made by somebody before us.
     maybe_acted: bool,
@@ -25,6 +26,8 @@ pub(crate) enum Run {
     },
     Calling {
         mode: Mode,
+        /// It was made while the provider was known to be down.
+        is_probe: bool,
     },
     /// Concluded, but not yet committed.
     Concluding,
@@ -118,14 +121,18 @@ impl OpenIntent {
     }
 
     pub(crate) fn performed(&mut self, outcome: Performed, policy: &EffectPolicy, now: Timestamp, jitter: u64) -> Next {
-        let Run::Calling { mode } = self.run else {
+        let Run::Calling { mode, is_probe } = self.run else {
             return Next::Wait;
         };
         if mode == Mode::Call {
             self.last_call = now;
         }
-        self.attempts += 1;
         self.intent.attempts += 1;
+        // A probe that finds the provider down tells of the provider alone. Any other end counts, or an effect that always
+        // fails would keep the breaker open.
+        if !is_probe || Health::of(&outcome, policy.provider) != Health::Down {
+            self.attempts += 1;
+        }
         let spent = self.attempts >= policy.attempts_max;
         match (outcome, mode) {
             (Performed::Answered(answer), _) => {
@@ -154,7 +161,9 @@ impl OpenIntent {
         let wait_ms = backoff_ms(policy, self.attempts, jitter);
         let planned = match self.run {
             // Once it has come to looking up, calling again would only add to what is unknown.
-            Run::Calling { mode: Mode::LookUp } => Some(Run::Waiting { at: now.plus_ms(wait_ms), mode: Mode::LookUp }),
+            Run::Calling { mode: Mode::LookUp, .. } => {
+                Some(Run::Waiting { at: now.plus_ms(wait_ms), mode: Mode::LookUp })
+            }
             _ => self.plan(policy, now, wait_ms),
         };
         match planned {
@@ -213,7 +222,7 @@ mod tests {
 
     fn policy() -> EffectPolicy {
         EffectPolicy {
-            provider: Provider { name: "test", down: &[] },
+            provider: Provider { name: "test", down: &["connection-refused"] },
             detached: false,
             key_lifetime_ms: 24 * 60 * MINUTE,
             has_lookup: true,
@@ -247,8 +256,16 @@ mod tests {
     }
 
     fn call(open: &mut OpenIntent, outcome: Performed, now: Timestamp) -> Next {
+        attempt(open, false, outcome, now)
+    }
+
+    fn probe(open: &mut OpenIntent, outcome: Performed, now: Timestamp) -> Next {
+        attempt(open, true, outcome, now)
+    }
+
+    fn attempt(open: &mut OpenIntent, is_probe: bool, outcome: Performed, now: Timestamp) -> Next {
         let Attempt::Now { mode, .. } = open.attempt(&policy(), now) else { panic!("not waiting: {:?}", open.run) };
-        open.run = Run::Calling { mode };
+        open.run = Run::Calling { mode, is_probe };
         open.performed(outcome, &policy(), now, 0)
     }
 
@@ -323,6 +340,34 @@ mod tests {
         assert_eq!(call(&mut open, unknown(), at(4)), Next::Wait);
         assert_eq!(call(&mut open, refused(), at(5)), Next::Wait);
         assert_eq!(call(&mut open, refused(), at(6)), Next::Attention { code: "connection-refused".into() });
+    }
+
+    #[test]
+    fn a_probe_that_finds_the_provider_down_spends_nothing() {
+        let mut open = OpenIntent::fresh(intent(), at(0));
+        for ms in 1..=100 {
+            assert_eq!(probe(&mut open, refused(), at(ms)), Next::Wait);
+        }
+        for ms in 101..=103 {
+            assert_eq!(probe(&mut open, unknown(), at(ms)), Next::Wait, "it may be this effect's own fault");
+        }
+        assert!(matches!(open.run, Run::Waiting { mode: Mode::LookUp, .. }), "{:?}", open.run);
+        for ms in 104..=200 {
+            assert_eq!(probe(&mut open, refused(), at(ms)), Next::Wait);
+        }
+        assert_eq!(open.intent.attempts, 200);
+    }
+
+    #[test]
+    fn a_probe_is_not_repeated_past_its_keys_lifetime() {
+        let lifetime = policy().key_lifetime_ms;
+        let timed_out = || Performed::Unknown { code: crate::CALL_TIMEOUT.into() };
+        let mut open = OpenIntent::fresh(intent(), at(0));
+        for round in 0..100 {
+            assert_eq!(probe(&mut open, timed_out(), at(round * (lifetime / 100))), Next::Wait);
+        }
+        assert!(matches!(open.attempt(&policy(), at(lifetime - 1)), Attempt::Now { mode: Mode::Call, .. }));
+        assert_eq!(open.attempt(&policy(), at(lifetime)), Attempt::Now { mode: Mode::LookUp, key_until: None });
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use daybook_engine::{
-    Applied, BlockedKey, Claimed, Commit, CommitError, DueRow, Held, HistoryRow, Intent, Load, Loaded, OutboxRow,
-    PARTITIONS, Parked, Row, RowKey,
+    Applied, BlockedKey, Claimed, Commit, CommitError, DueRow, Held, HistoryRow, Intent, IntentStatus, Load, Loaded,
+    OutboxRow, PARTITIONS, Parked, Row, RowKey,
 };
 use daybook_events::Timestamp;
 use uuid::Uuid;
@@ -102,6 +102,11 @@ impl Tables {
     /// Every row that asks to be woken, and when.
     pub fn waiting(&self) -> impl Iterator<Item = (Timestamp, RowKey)> + '_ {
         self.due.iter().map(|(_, at, key)| (*at, *key))
+    }
+
+    /// Effects of which nobody but a person can tell what came of them.
+    pub fn needing_attention(&self) -> impl Iterator<Item = &Intent> + '_ {
+        self.intents.values().filter(|intent| intent.status == IntentStatus::NeedsAttention)
     }
 
     fn blocked(&self, number: u16) -> Vec<BlockedKey> {

@@ -1,14 +1,18 @@
-//! The operator: looks at what is parked now and then, tries it again or gives it up.
+//! The operator: looks now and then at what is parked, tries it again or gives it up; and tells what came of effects that
+//! need attention.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use daybook_engine::{HistoryRow, PartKind, RowKey};
-use daybook_events::{CompensateSaga, DiscardParked, PersonId, RedriveParked, RetryStep, Timestamp, key};
+use daybook_engine::{HistoryRow, Intent, PartKind, RowKey};
+use daybook_events::{
+    CompensateSaga, DiscardParked, Message, PersonId, RedriveParked, ResolveEffect, RetryStep, Timestamp, key,
+};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::book::BookRecord;
+use crate::database::Tables;
 use crate::flows::record_of;
 use crate::rng::Rng;
 use crate::world::World;
@@ -19,6 +23,9 @@ const ROUND_MS: i64 = 4_000;
 const SOON_MS: i64 = 30_000;
 /// Deadlines that are seen coming in one run.
 const DEADLINES_MAX: usize = 200;
+/// How long an effect needs attention until somebody looks into the provider's books, in ms: by then none of its calls is on
+/// its way any more.
+const ATTENTION_MS: (i64, i64) = (2 * 60_000, 20 * 60_000);
 const OPERATOR: u128 = 0x0b5e_55ed;
 
 /// As much of an entry of a saga's history as an order needs.
@@ -35,6 +42,8 @@ pub(crate) struct Operator {
     rate: u32,
     /// Deadlines that were seen coming.
     deadlines: BTreeSet<(Timestamp, RowKey)>,
+    /// Effects that need attention, and when they get it.
+    attention: BTreeMap<Uuid, Timestamp>,
 }
 
 impl Operator {
@@ -44,6 +53,7 @@ impl Operator {
             next_look: world.now.plus_ms(ROUND_MS),
             rate: world.faults.saga_ordered,
             deadlines: BTreeSet::new(),
+            attention: BTreeMap::new(),
         }
     }
 
@@ -60,6 +70,7 @@ impl Operator {
                 let record = self.decide(world, parked_id, key.unwrap_or_default());
                 world.publish_after(self.rng.between(0, 500), control.clone(), record);
             }
+            self.attend(world, part, &control);
             if world.leaves()[part].spec().kind == PartKind::Saga {
                 if self.rng.chance(world.faults.saga_ordered) {
                     self.order(world, part, &control);
@@ -67,6 +78,36 @@ impl Operator {
                 self.order_at_deadlines(world, part, &control);
             }
         }
+    }
+
+    /// Looks into the books of the world outside, and tells what stands there; again, if it still needs attention much later.
+    fn attend(&mut self, world: &mut World, part: usize, control: &str) {
+        let needing: Vec<_> = world.tables[part].needing_attention().cloned().collect();
+        for intent in needing {
+            let soon = || world.now.plus_ms(self.rng.between(ATTENTION_MS.0, ATTENTION_MS.1));
+            let at = *self.attention.entry(intent.id).or_insert_with(soon);
+            if at <= world.now {
+                self.attention.remove(&intent.id);
+                let record = self.resolve(world, part, &intent);
+                world.publish_after(self.rng.between(0, 500), control.to_owned(), record);
+            }
+        }
+    }
+
+    fn resolve(&mut self, world: &mut World, part: usize, intent: &Intent) -> BookRecord {
+        let outcome = world.outside.became_of(world.leaves()[part].spec().name, intent);
+        let happened = outcome.is_some();
+        world.tally.count(if happened { "effect resolved, done" } else { "effect resolved, not done" });
+        let resolve = ResolveEffect {
+            key_text: intent.key.to_string(),
+            intent_id: intent.id,
+            happened,
+            evidence: "the provider's books".to_owned(),
+            outcome,
+            actor_id: PersonId::from_u128(OPERATOR),
+            reason: "simulated".to_owned(),
+        };
+        self.record(world, Bytes::copy_from_slice(&key::of(intent.key)), &resolve)
     }
 
     /// Retries or compensates a saga that waits, at any time.
@@ -101,44 +142,43 @@ impl Operator {
     }
 
     fn verb(&mut self, world: &mut World, row: &HistoryRow, round: i64, step: String) -> BookRecord {
-        let (id, operator) = (self.rng.uuid(), Uuid::from_u128(OPERATOR));
-        let (key_text, actor_id, reason) = (row.key.to_string(), PersonId::new(operator), "simulated".to_owned());
-        let record = if self.rng.chance(700_000) {
+        let raw_key = Bytes::copy_from_slice(&key::of(row.key));
+        let (key_text, actor_id, reason) = (row.key.to_string(), PersonId::from_u128(OPERATOR), "simulated".to_owned());
+        if self.rng.chance(700_000) {
             world.tally.count("saga retried");
-            record_of(&RetryStep { key_text, step, round, actor_id, reason }, id, operator, operator, world.now)
+            self.record(world, raw_key, &RetryStep { key_text, step, round, actor_id, reason })
         } else {
             world.tally.count("saga compensated");
-            record_of(&CompensateSaga { key_text, round, actor_id, reason }, id, operator, operator, world.now)
-        };
-        BookRecord {
-            key: Some(Bytes::copy_from_slice(&key::of(row.key))),
-            header: without_reply(record.header),
-            ..record
+            self.record(world, raw_key, &CompensateSaga { key_text, round, actor_id, reason })
         }
     }
 
-    /// Looks at once, if anything is parked.
+    /// Lets time pass until the next look, if anything waits for it.
     pub(crate) fn looks_again(&mut self, world: &mut World) -> bool {
-        let is_parked = world.tables.iter().any(|tables| !tables.parked.is_empty());
-        if is_parked {
-            self.next_look = world.now;
+        let waits = |tables: &Tables| !tables.parked.is_empty() || tables.needing_attention().next().is_some();
+        let is_waited_for = world.tables.iter().any(waits);
+        if is_waited_for {
+            world.now = world.now.max(self.next_look);
         }
-        is_parked
+        is_waited_for
     }
 
     fn decide(&mut self, world: &mut World, parked_id: Uuid, raw_key: Bytes) -> BookRecord {
-        let id = self.rng.uuid();
-        let operator = Uuid::from_u128(OPERATOR);
         let key_text = key::to_text(&raw_key).into_owned();
-        let (actor_id, reason) = (PersonId::new(operator), "simulated".to_owned());
-        let record = if self.rng.chance(500_000) {
+        let (actor_id, reason) = (PersonId::from_u128(OPERATOR), "simulated".to_owned());
+        if self.rng.chance(500_000) {
             world.tally.count("redriven");
-            record_of(&RedriveParked { key_text, parked_id, actor_id, reason }, id, operator, operator, world.now)
+            self.record(world, raw_key, &RedriveParked { key_text, parked_id, actor_id, reason })
         } else {
             world.tally.count("discarded");
-            record_of(&DiscardParked { key_text, parked_id, actor_id, reason }, id, operator, operator, world.now)
-        };
-        // Operators are told by the book, not by a reply.
+            self.record(world, raw_key, &DiscardParked { key_text, parked_id, actor_id, reason })
+        }
+    }
+
+    /// Operators are told by the book, not by a reply.
+    fn record<C: Message>(&mut self, world: &World, raw_key: Bytes, order: &C) -> BookRecord {
+        let operator = Uuid::from_u128(OPERATOR);
+        let record = record_of(order, self.rng.uuid(), operator, operator, world.now);
         BookRecord { key: Some(raw_key), header: without_reply(record.header), ..record }
     }
 }

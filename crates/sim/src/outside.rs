@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daybook_engine::{Performance, Performed};
+use daybook_engine::{Intent, Performance, Performed};
 use daybook_events::Timestamp;
 use uuid::Uuid;
 
@@ -15,6 +15,9 @@ use crate::rng::Rng;
 pub trait Outside {
     /// Acts, and says what the caller is told, and when.
     fn perform(&mut self, part: &str, performance: &Performance, chance: &mut Chance<'_>) -> Answered;
+
+    /// What came of an effect, as its caller would have been told; `None`: it was not done.
+    fn became_of(&self, part: &str, intent: &Intent) -> Option<Vec<u8>>;
 
     /// What was really charged, per payment.
     fn books(&self) -> BTreeMap<Uuid, Paid>;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use daybook_consumer::{Acts, Attempt, Perform};
-use daybook_engine::{Mode, Performance, Performed};
+use daybook_engine::{Intent, Mode, Performance, Performed};
 use daybook_events::{
     Header, Message, Money, PaymentId, ProviderNotice, Schemas, StaticSchemas, Timestamp, encode, frame, key,
 };
@@ -81,7 +81,7 @@ struct Down {
 impl Outside for Provider {
     fn perform(&mut self, part: &str, performance: &Performance, chance: &mut Chance<'_>) -> Answered {
         if part != "payments" {
-            return sent(performance);
+            return Answered::now(Performed::Answered(sent(performance.intent_id)));
         }
         let Ok(request) = serde_json::from_slice::<ProviderRequest>(&performance.request) else {
             return Answered::now(Performed::Refused { code: "unreadable".to_owned() });
@@ -96,7 +96,10 @@ impl Outside for Provider {
         }
         let answer = match performance.mode {
             Mode::Call => Some(self.call(&request, &performance.idempotency_key, chance)),
-            Mode::LookUp => self.look_up(&request, chance),
+            Mode::LookUp => {
+                chance.tally.count("looked up");
+                self.look_up(&request, chance.now)
+            }
         };
         let notices = self.notices(&request, performance.mode, chance);
         let told = answer.map_or(Performed::NotFound, |answer| Performed::Answered(json_of(&answer)));
@@ -112,6 +115,14 @@ impl Outside for Provider {
             answering.after_ms = chance.rng.between(1_000, SLOWEST_MS);
         }
         Answered { answering, notices }
+    }
+
+    fn became_of(&self, part: &str, intent: &Intent) -> Option<Vec<u8>> {
+        if part != "payments" {
+            return Some(sent(intent.id));
+        }
+        let request = serde_json::from_slice(&intent.request).ok()?;
+        self.look_up(&request, Timestamp(i64::MAX)).map(|answer| json_of(&answer))
     }
 
     /// What was really charged, per payment.
@@ -211,16 +222,15 @@ impl Provider {
         self.charges.get_mut(&of.payment_id)?.iter_mut().find(|charge| charge.reference == of.reference)
     }
 
-    fn look_up(&self, request: &ProviderRequest, chance: &mut Chance<'_>) -> Option<ProviderAnswer> {
-        let now = chance.now;
+    /// What is seen of it at this time.
+    fn look_up(&self, request: &ProviderRequest, at: Timestamp) -> Option<ProviderAnswer> {
         let find = |of: &OfPayment| {
             let of_payment = self.charges.get(&of.payment_id)?;
-            of_payment.iter().find(|charge| charge.reference == of.reference && charge.seen_from <= now)
+            of_payment.iter().find(|charge| charge.reference == of.reference && charge.seen_from <= at)
         };
-        chance.tally.count("looked up");
         match request {
             ProviderRequest::Authorize(ask) => {
-                let charge = self.charges.get(&ask.payment_id)?.first().filter(|charge| charge.seen_from <= now)?;
+                let charge = self.charges.get(&ask.payment_id)?.first().filter(|charge| charge.seen_from <= at)?;
                 let reference = charge.reference.clone();
                 Some(match charge.stage {
                     Stage::Declined => {
@@ -326,9 +336,8 @@ fn failed(code: &str) -> ProviderAnswer {
 }
 
 /// Every mail goes out.
-fn sent(performance: &Performance) -> Answered {
-    let message_id = format!("<{}@daybook>", performance.intent_id);
-    Answered::now(Performed::Answered(json_of(&Sending::Sent { message_id })))
+fn sent(intent_id: Uuid) -> Vec<u8> {
+    json_of(&Sending::Sent { message_id: format!("<{intent_id}@daybook>") })
 }
 
 fn json_of(value: &impl Serialize) -> Vec<u8> {

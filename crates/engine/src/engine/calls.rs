@@ -1,12 +1,23 @@
 //! Calls to the outside world: when they are made, and what their answers lead to.
 
 use super::*;
+use crate::KEY_EXPIRED;
 use crate::breaker::{Health, Turn};
 use crate::performing::Attempt;
-use crate::{CALL_TIMEOUT, KEY_EXPIRED, Provider};
 
 impl Engine {
-    pub(super) fn perform(&mut self, number: u16, now: Timestamp, actions: &mut Vec<Action>) {
+    /// Makes the calls whose time has come. Who has waited longest goes first, so that room and the turn to probe go round.
+    pub(super) fn perform(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let live = self.partitions.values().filter(|partition| partition.is_live());
+        let first = live.filter_map(|partition| Some((*partition.memory.schedule.first()?, partition.number)));
+        let mut waiting: Vec<_> = first.filter(|((at, _), _)| *at <= now).collect();
+        waiting.sort_unstable();
+        for (_, number) in waiting {
+            self.perform_of(number, now, actions);
+        }
+    }
+
+    fn perform_of(&mut self, number: u16, now: Timestamp, actions: &mut Vec<Action>) {
         let spec = self.leaf.spec();
         let Some(policy) = &spec.effects else { return };
         let Some(partition) = self.partitions.get_mut(&number) else {
@@ -36,7 +47,7 @@ impl Engine {
                 memory.schedule.insert((at, id));
                 return;
             }
-            open.run = Run::Calling { mode };
+            open.run = Run::Calling { mode, is_probe: !self.breaker.is_closed() };
             self.calling += 1;
             let of_call = if memory.left_out.has(Mutation::KeyPerCall) { format!(":{now:?}") } else { String::new() };
             let performance = Performance {
@@ -67,7 +78,7 @@ impl Engine {
             return;
         };
         let provider = policy.provider;
-        match self.breaker.ended((token, intent_id), health(&outcome, provider), now) {
+        match self.breaker.ended((token, intent_id), Health::of(&outcome, provider), now) {
             Some(Turn::Opened) => actions.push(Action::Alarm(Alarm::ProviderDown { provider: provider.name })),
             Some(Turn::Closed) => actions.push(Action::Alarm(Alarm::ProviderUp { provider: provider.name })),
             None => {}
@@ -97,13 +108,101 @@ impl Engine {
     }
 }
 
-/// What an attempt's end says about the provider.
-fn health(outcome: &Performed, provider: Provider) -> Health {
-    match outcome {
-        Performed::Answered(_) | Performed::NotFound => Health::Up,
-        Performed::Refused { code } | Performed::Unknown { code } => {
-            let is_down = code == CALL_TIMEOUT || provider.down.contains(&code.as_str());
-            if is_down { Health::Down } else { Health::Unknown }
+#[cfg(test)]
+mod tests {
+    use daybook_events::StaticSchemas;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        Context, EffectPolicy, Fault, Input, Intent, IntentStatus, OnUnknown, Output, PartKind, Provider, Rows, Spec,
+        Thread,
+    };
+
+    /// Its effects have a budget of one attempt.
+    struct Caller(Spec);
+
+    impl Leaf for Caller {
+        fn spec(&self) -> &Spec {
+            &self.0
         }
+
+        fn parts(&self, _: &Input<'_>, _: &mut Vec<Uuid>) {}
+
+        fn handle(&self, _: &Input<'_>, _: &mut Rows<'_>, _: &Context, _: &mut Output) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    fn caller() -> Caller {
+        let effects = EffectPolicy {
+            provider: Provider { name: "test", down: &[] },
+            detached: false,
+            key_lifetime_ms: i64::MAX / 2_000,
+            has_lookup: false,
+            settle_ms: 0,
+            on_unknown: OnUnknown::NeedsAttention,
+            attempts_max: 1,
+            backoff_min_ms: 100,
+            backoff_max_ms: 1_000,
+            concurrency: 4,
+            call_timeout_ms: 5_000,
+        };
+        Caller(Spec {
+            name: "caller",
+            kind: PartKind::Aggregate,
+            input: "test.caller.commands.v1",
+            control: "test.caller.control.v1".to_owned(),
+            outputs: Vec::new(),
+            tables: Vec::new(),
+            effects: Some(effects),
+        })
+    }
+
+    fn intent(partition: u16) -> Intent {
+        Intent {
+            id: Uuid::from_u128(partition.into()),
+            partition,
+            key: Uuid::from_u128(partition.into()),
+            request: Vec::new(),
+            reply: None,
+            thread: Thread::default(),
+            created_at: Timestamp(0),
+            status: IntentStatus::Open,
+            attempts: 0,
+            code: None,
+        }
+    }
+
+    /// An engine with an effect in each of two partitions, whose provider is known to be down.
+    fn cut_off() -> Engine {
+        let mut engine = Engine::new(Arc::new(caller()), Arc::new(StaticSchemas), Limits::default());
+        for number in [0, 1] {
+            let mut partition = Partition { phase: Phase::Live, ..Partition::claiming(number) };
+            partition.memory.open(OpenIntent::fresh(intent(number), Timestamp(0)));
+            engine.partitions.insert(number, partition);
+        }
+        while engine.breaker.is_closed() {
+            engine.breaker.ended((0, Uuid::nil()), Health::Down, Timestamp(0));
+        }
+        engine
+    }
+
+    #[test]
+    fn the_turn_to_probe_goes_round_and_costs_nothing() {
+        let mut engine = cut_off();
+        let mut probed = Vec::new();
+        for _ in 0..6 {
+            let now = engine.wake_at().expect("effects wait");
+            let mut actions = Vec::new();
+            engine.on(Event::Tick, now, &mut actions);
+            let [Action::Perform { token, performance }] = &*actions else { panic!("{actions:?}") };
+            let (partition, token, intent_id) = (performance.partition, *token, performance.intent_id);
+            probed.push(partition);
+            let outcome = Performed::Unknown { code: crate::CALL_TIMEOUT.to_owned() };
+            let silence = Event::Performed { partition, token, intent_id, outcome };
+            engine.on(silence, now.plus_ms(5_000), &mut Vec::new());
+        }
+        assert_eq!(probed, [0, 1, 0, 1, 0, 1]);
     }
 }

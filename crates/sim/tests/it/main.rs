@@ -80,6 +80,20 @@ const FAULTS: [&str; 26] = [
 ];
 
 #[test]
+fn what_came_of_an_effect_that_nobody_else_can_tell_the_operator_tells() {
+    let faults = Faults { provider_down: 100_000, provider_answer_lost: 300_000, ..Faults::usual() };
+    let settings = settings(0, faults);
+    let mut tally = Tally::default();
+    run_many(&settings, 0..60, |outcome| {
+        check(&settings, &outcome);
+        tally.add(&outcome.tally);
+        true
+    });
+    let told = ["effect resolved, done", "effect resolved, not done"].map(|told| tally.of(told));
+    assert!(told.iter().all(|times| *times > 0), "{tally}");
+}
+
+#[test]
 fn what_the_database_will_not_store_is_parked_alone() {
     let settings = Settings { trace: true, ..settings(3, Faults { nonsense: 200_000, ..Faults::none() }) };
     let outcome = run(&settings);
