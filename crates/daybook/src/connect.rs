@@ -19,6 +19,8 @@ const USUAL_SETTINGS: &str = "daybook.toml";
 const SHARED_CONNECTIONS: u32 = 4;
 /// Connections of a process that serves reads.
 const READ_CONNECTIONS: u32 = 8;
+/// Connections that look up the backlog, behind no other reader.
+const BACKLOG_CONNECTIONS: u32 = 1;
 /// SQLSTATE of a read of tables that were never made.
 const UNDEFINED_TABLE: &str = "42P01";
 
@@ -67,12 +69,12 @@ pub fn log(settings: &Settings, replication: u16) -> Result<Arc<Log>> {
 /// When the process may not have as many connections as it needs.
 pub fn store_settings(settings: &Settings, parts: usize) -> Result<daybook_store::Settings> {
     let parts = u32::try_from(parts).unwrap_or(u32::MAX);
-    let needed = parts.saturating_add(SHARED_CONNECTIONS + READ_CONNECTIONS);
+    let needed = parts.saturating_add(SHARED_CONNECTIONS + READ_CONNECTIONS + BACKLOG_CONNECTIONS);
     let allowed = settings.store.max_connections;
     anyhow::ensure!(
         allowed >= needed,
         "store.max_connections is {allowed}, and {parts} parts need {needed}: one each, {SHARED_CONNECTIONS} that they share, \
-         {READ_CONNECTIONS} for reads; raise it, or run fewer parts in one process"
+         {READ_CONNECTIONS} for reads, {BACKLOG_CONNECTIONS} to look up the backlog; raise it, or run fewer parts in one process"
     );
     Ok(daybook_store::Settings {
         url: settings.store.url.clone(),

@@ -9,6 +9,8 @@ use daybook_log::Log;
 use daybook_store::{Param, Reads};
 use notifications::{Contact, ContactBook, ContactError, Listing};
 use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 const PROJECTION: &str = "notification-contacts";
 const FIND: &str = "SELECT name, email, language, erased FROM notification_contact WHERE person_id = $1";
@@ -18,8 +20,16 @@ const HEX_MARK: &str = "\\x";
 /// Contacts as the projection has them. Cheap to clone.
 #[derive(Clone)]
 pub struct Contacts {
-    pub reads: Reads,
-    pub log: Arc<Log>,
+    reads: Reads,
+    log: Arc<Log>,
+    seen: Arc<Mutex<Option<Seen>>>,
+}
+
+/// Which partitions of its topic the projection had read to their ends.
+#[derive(Clone, Copy)]
+struct Seen {
+    asked_at: Instant,
+    up_to_date: [bool; PARTITIONS as usize],
 }
 
 #[derive(Deserialize)]
@@ -31,18 +41,37 @@ struct Row {
 }
 
 impl Contacts {
+    pub fn new(reads: Reads, log: Arc<Log>) -> Self {
+        Self { reads, log, seen: Arc::default() }
+    }
+
     async fn row(&self, person_id: PersonId) -> Result<Option<Listing>> {
         let rows = self.reads.rows(FIND, &[Param::Uuid(Some(person_id.uuid()))]).await?;
         rows.into_iter().next().map(|row| listing(serde_json::from_value(row)?)).transpose()
     }
 
-    /// Whether the projection has read everything of this person that is in its topic now.
+    /// Whether the projection has read everything of this person that is in its topic now. Those who wait share the next answer.
     async fn is_up_to_date(&self, person_id: PersonId) -> Result<bool> {
+        let came_at = Instant::now();
         let partition = key::partition(&key::of(person_id.uuid()), u32::from(PARTITIONS));
-        let partition = u16::try_from(partition).context("a partition is below PARTITIONS")?;
-        let end = self.log.admin().ends(PersonEvent::TOPIC, partition).await?.end;
+        let mut seen = self.seen.lock().await;
+        let fresh = seen.filter(|seen| seen.asked_at >= came_at);
+        let Seen { up_to_date, .. } = match fresh {
+            Some(fresh) => fresh,
+            None => *seen.insert(self.see().await?),
+        };
+        Ok(up_to_date.get(usize::try_from(partition)?).copied().unwrap_or_default())
+    }
+
+    async fn see(&self) -> Result<Seen> {
+        let asked_at = Instant::now();
+        let ends = self.log.admin().all_ends(&[PersonEvent::TOPIC]).await?.concat();
         let applied = self.reads.applied_offsets(PROJECTION).await?;
-        Ok(applied.get(usize::from(partition)).is_some_and(|(next, _)| *next >= end))
+        let mut up_to_date = [false; PARTITIONS as usize];
+        for ((up_to_date, (next, _)), end) in up_to_date.iter_mut().zip(applied).zip(ends) {
+            *up_to_date = next >= end;
+        }
+        Ok(Seen { asked_at, up_to_date })
     }
 
     async fn look(&self, person_id: PersonId) -> Result<Option<Listing>> {

@@ -1,7 +1,6 @@
 //! How far behind the parts are with what is in the book, for [`Overload`].
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +45,8 @@ pub struct Backlog {
 
 struct Part {
     watched: Watched,
-    /// Where it had come when it was last asked.
-    applied: Option<Offsets>,
+    /// When it was last asked, and where it had come then.
+    seen: Option<(Instant, Offsets)>,
     /// When each partition was last seen to go on.
     went_on_at: [Option<Instant>; PARTITIONS],
 }
@@ -77,16 +76,14 @@ impl Backlog {
             [],
         )?;
         let topics = parts.iter().map(|watched| (watched.topic, Samples::default())).collect();
-        let part = |watched| Part { watched, applied: None, went_on_at: [None; PARTITIONS] };
+        let part = |watched| Part { watched, seen: None, went_on_at: [None; PARTITIONS] };
         let parts = parts.into_iter().map(part).collect();
         Ok(Self { reads, ends, parts, topics, target, ages, limit })
     }
 
-    /// Tells `overload` of the backlog once a second, until the drain begins.
-    ///
-    /// # Errors
-    /// None: what cannot be asked now counts for nothing, for an outage is not cured by refusing.
-    pub async fn watch(mut self, overload: Overload, drain: Drain) -> Result<(), Infallible> {
+    /// Tells `overload` of the backlog once a second, until the drain begins. What cannot be asked now counts for nothing, for an outage is
+    /// not cured by refusing.
+    pub async fn watch(mut self, overload: Overload, drain: Drain) {
         let (target, limit) = (self.target, self.limit.clone());
         let look = async {
             let mut seconds = seconds();
@@ -94,7 +91,7 @@ impl Backlog {
                 seconds.tick().await;
                 if !overload.is_of_interest() {
                     self.forget();
-                } else if let Some(backlog) = self.look(Instant::now()).await {
+                } else if let Some(backlog) = self.look(Instant::now).await {
                     overload.learn(backlog);
                 }
             }
@@ -109,9 +106,9 @@ impl Backlog {
             }
         };
         tokio::select! {
-            () = drain.begun() => Ok(()),
-            never = look => never,
-            never = turn => never,
+            () = drain.begun() => {}
+            () = look => {}
+            () = turn => {}
         }
     }
 
@@ -124,9 +121,13 @@ impl Backlog {
     }
 
     /// How long what comes in now will wait before the parts, one after the other. `None`: the log does not say where it ends.
-    async fn look(&mut self, now: Instant) -> Option<Duration> {
+    async fn look(&mut self, clock: impl Fn() -> Instant) -> Option<Duration> {
         let Self { reads, ends, parts, topics, ages, .. } = self;
+        let then = clock();
+        join_all(parts.iter_mut().map(|part| part.look(reads.as_ref(), then))).await;
+        // Asked for after the places of the parts, so that it is known when what lies behind them came.
         let names: Vec<&'static str> = topics.keys().copied().collect();
+        let now = clock();
         let found = match timeout(ENDS_TIMEOUT, ends.ends(&names)).await {
             Ok(Ok(found)) => found,
             failed => {
@@ -138,10 +139,9 @@ impl Backlog {
         for (name, ends) in names.iter().zip(found) {
             topics.entry(name).or_default().add(now, ends);
         }
-        join_all(parts.iter_mut().map(|part| part.look(reads.as_ref(), now))).await;
         let mut backlog = Duration::ZERO;
         for part in parts {
-            let age = topics.get(part.watched.topic).map_or(Duration::ZERO, |ends| part.behind(ends, now));
+            let age = topics.get(part.watched.topic).map_or(Duration::ZERO, |ends| part.behind(ends));
             ages.with([part.watched.part]).set(age.as_secs_f64());
             backlog += age;
         }
@@ -157,7 +157,7 @@ fn seconds() -> Interval {
 
 impl Part {
     fn forget(&mut self) {
-        (self.applied, self.went_on_at) = (None, [None; PARTITIONS]);
+        (self.seen, self.went_on_at) = (None, [None; PARTITIONS]);
     }
 
     async fn look(&mut self, reads: &dyn ReadStore, now: Instant) {
@@ -170,7 +170,7 @@ impl Part {
                 return;
             }
         };
-        if let Some(before) = self.applied.replace(applied) {
+        if let Some((_, before)) = self.seen.replace((now, applied)) {
             for (partition, at) in self.went_on_at.iter_mut().enumerate() {
                 if before[partition] != applied[partition] {
                     *at = Some(now);
@@ -179,17 +179,17 @@ impl Part {
         }
     }
 
-    /// For how long the first record has been there that a partition has before it: the mean of those that go on, each counting as much
-    /// as waits there. One that stands still is stopped or broken: that is not for want of capacity, and what is in the book waits
-    /// for it.
-    fn behind(&self, ends: &Samples, now: Instant) -> Duration {
-        let Some(applied) = self.applied else {
+    /// For how long the first record had been there that a partition had before it: the mean of those that go on, each counting as much as
+    /// waits there. One that stands still is stopped or broken: that is not for want of capacity, and what is in the book waits for
+    /// it.
+    fn behind(&self, ends: &Samples) -> Duration {
+        let Some((then, applied)) = self.seen else {
             return Duration::ZERO;
         };
-        let goes_on = |at: Option<Instant>| at.is_some_and(|at| now.duration_since(at) < STOPPED_AFTER);
+        let goes_on = |at: Option<Instant>| at.is_some_and(|at| then.duration_since(at) < STOPPED_AFTER);
         let (mut records, mut seconds) = (0.0, 0.0);
         for (partition, next) in applied.into_iter().enumerate().filter(|(at, _)| goes_on(self.went_on_at[*at])) {
-            let (count, age) = ends.waiting(partition, next, now);
+            let (count, age) = ends.waiting(partition, next, then);
             records += count as f64;
             seconds += count as f64 * age.as_secs_f64();
         }
@@ -218,7 +218,7 @@ mod tests {
         let memory = Memory::default();
         let mut backlog = backlog(&memory);
         let begun = Instant::now();
-        let after = |seconds| begun + Duration::from_secs(seconds);
+        let after = |seconds| move || begun + Duration::from_secs(seconds);
         memory.set_offsets(0, 0);
         assert_eq!(backlog.look(after(0)).await, Some(Duration::ZERO));
         memory.set_offsets(100, 0);
@@ -238,13 +238,13 @@ mod tests {
     async fn what_cannot_be_asked_is_not_taken_for_a_backlog() {
         let memory = Memory::default();
         let mut backlog = backlog(&memory);
-        let now = Instant::now();
+        let begun = Instant::now();
+        let after = |seconds| move || begun + Duration::from_secs(seconds);
         memory.set_offsets(100, 10);
-        backlog.look(now).await;
-        memory.set_offsets(100, 20);
-        let later = now + Duration::from_secs(1);
-        assert!(backlog.look(later).await.unwrap() > Duration::ZERO);
+        backlog.look(after(0)).await;
+        memory.set_offsets(200, 20);
+        assert!(backlog.look(after(1)).await.unwrap() > Duration::ZERO);
         memory.set_unreadable(true);
-        assert_eq!(backlog.look(later).await, None);
+        assert_eq!(backlog.look(after(2)).await, None);
     }
 }

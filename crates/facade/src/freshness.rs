@@ -101,9 +101,9 @@ impl Samples {
         known.or(self.0.front()).map(|(at, _)| now.duration_since(*at))
     }
 
-    /// Records of a partition from `next` on, and for how long the first of them has been there. Between two samples records are taken to
+    /// Records of a partition from `next` on, and for how long the first of them had been there `then`. Between two samples records are taken to
     /// have come evenly; what came before all samples has been there since the first at least.
-    pub(crate) fn waiting(&self, partition: usize, next: i64, now: Instant) -> (i64, Duration) {
+    pub(crate) fn waiting(&self, partition: usize, next: i64, then: Instant) -> (i64, Duration) {
         let end = |sample: &(Instant, Offsets)| sample.1[partition];
         let count = self.0.back().map_or(0, |latest| end(latest) - next).max(0);
         let later = self.0.partition_point(|sample| end(sample) <= next);
@@ -117,7 +117,7 @@ impl Samples {
             }
             None => after.0,
         };
-        (count, now.duration_since(came))
+        (count, then.saturating_duration_since(came))
     }
 }
 

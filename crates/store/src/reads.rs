@@ -54,6 +54,13 @@ impl Reads {
         Ok(Self { pool, prefix: settings.schema_prefix.clone() })
     }
 
+    /// The same over one connection of its own, which waits for no other reader.
+    pub fn on_one_connection(&self) -> Self {
+        let options = (*self.pool.connect_options()).clone();
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT).connect_lazy_with(options);
+        Self { pool, prefix: self.prefix.clone() }
+    }
+
     /// The rows of a question over the public views, each as a JSON object; times are RFC 3339, bytes `\x` and hex.
     /// `sql` is a `SELECT` written by the author of a read route, never by a caller of it.
     ///

@@ -14,6 +14,7 @@ use daybook_service::settings::Settings;
 use daybook_service::{Drain, Health, Metrics, OnFailure, Section, SystemClock, Tasks, telemetry};
 use daybook_store::{Reads, StartFrom, Store};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use super::{Outcome, Place, waited};
 use crate::contacts::Contacts;
@@ -140,7 +141,7 @@ impl Process {
         );
         let needs_vault = chosen.needs().contains(&Section::Vault);
         let vault = if needs_vault { Some(connect::vault(&settings, &store)?) } else { None };
-        let contacts = Contacts { reads: reads.clone(), log: Arc::clone(&log) };
+        let contacts = Contacts::new(reads.clone(), Arc::clone(&log));
         let live = Live { settings, vault, contacts };
         let (waker, wakes) = self.waker(&live)?;
         self.start_parts(&live, chosen, &log, &store, &waker)?;
@@ -244,8 +245,8 @@ impl Process {
             self.tasks.spawn("news from redis", OnFailure::EndProcess, wakes.clone().listen(url, self.drain.clone()));
         }
         let overload = Overload::default();
-        let watched =
-            api::backlog(live, log, reads.clone(), &self.metrics)?.watch(overload.clone(), self.drain.clone());
+        let backlog = api::backlog(live, log, reads.on_one_connection(), &self.metrics)?;
+        let watched = on_own_thread("backlog", backlog.watch(overload.clone(), self.drain.clone()));
         self.tasks.spawn("backlog", OnFailure::EndProcess, watched);
         // In this order: what no route matches is answered by the router that comes last, and that has to be with a problem.
         let router = self.health.router().merge(api::router(live, log, reads, wakes, overload, &self.metrics)?);
@@ -255,6 +256,18 @@ impl Process {
         self.tasks.spawn("api server", OnFailure::EndProcess, served);
         Ok(())
     }
+}
+
+/// Runs what must not wait behind everything else that the process does, such as what tells that this is too much.
+async fn on_own_thread(name: &'static str, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+    let (tell, ended) = oneshot::channel();
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // Who no longer waits need not be told.
+        tell.send(runtime.map(|runtime| runtime.block_on(work))).ok();
+    };
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).context("a thread does not start")?;
+    ended.await.context("a thread panicked")?.context("the asynchronous runtime does not start")
 }
 
 /// # Errors
