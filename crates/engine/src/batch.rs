@@ -1,11 +1,11 @@
 //! One batch: which inputs it takes, and what must be loaded before they can be folded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use daybook_events::{DiscardParked, Message, RedriveParked, ResolveEffect, Schemas, Writer, decode};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::marks::Verdict;
@@ -52,8 +52,8 @@ pub(crate) struct Batch {
     pub(crate) items: Vec<Item>,
     /// The one item is known not to be storable: it is parked under this code.
     pub(crate) poison: Option<String>,
-    /// Everything asked for, absent ones included.
-    pub(crate) rows: HashMap<(u16, RowKey), Option<Row>>,
+    /// Everything asked for, absent ones included. Ordered: what the cache keeps depends on it, and a seed has to replay.
+    pub(crate) rows: BTreeMap<(u16, RowKey), Option<Row>>,
     pub(crate) applied: HashMap<Uuid, Option<Applied>>,
     pub(crate) parked: HashMap<Uuid, Option<Parked>>,
     /// Parked records that are to be applied again, by their parked id.
@@ -125,9 +125,6 @@ impl Batch {
         }
         load.applied = needs.applied.into_iter().filter(|id| !self.applied.contains_key(id)).collect();
         load.parked = needs.parked.into_iter().filter(|id| !self.parked.contains_key(id)).collect();
-        load.rows.sort_unstable();
-        load.applied.sort_unstable();
-        load.parked.sort_unstable();
         load
     }
 }
@@ -142,11 +139,12 @@ impl Load {
     }
 }
 
+/// Ordered: rows touch the cache as they come, and a seed has to replay.
 #[derive(Default)]
 struct Needs {
-    rows: HashSet<(u16, RowKey)>,
-    applied: HashSet<Uuid>,
-    parked: HashSet<Uuid>,
+    rows: BTreeSet<(u16, RowKey)>,
+    applied: BTreeSet<Uuid>,
+    parked: BTreeSet<Uuid>,
 }
 
 impl Needs {

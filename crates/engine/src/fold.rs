@@ -385,7 +385,7 @@ impl<'a> Folder<'a> {
     fn run_leaf(
         &self,
         number: u16,
-        of_batch: &HashMap<RowKey, Option<Row>>,
+        of_batch: &BTreeMap<RowKey, Option<Row>>,
         input: &Input<'_>,
         cx: &Context,
         output: &mut Output,

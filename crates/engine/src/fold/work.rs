@@ -16,9 +16,10 @@ pub(crate) struct Work {
     pub(crate) held: u64,
     pub(crate) marks: Option<Marks>,
     pub(crate) last_numbers: Option<LastNumbers>,
-    /// Keys whose state of being blocked changed.
-    pub(crate) blocked: HashMap<Bytes, Blocked>,
-    pub(crate) rows: HashMap<RowKey, Option<Row>>,
+    /// Keys whose state of being blocked changed. Ordered like the rows: they are taken over as they come, and a seed has
+    /// to replay.
+    pub(crate) blocked: BTreeMap<Bytes, Blocked>,
+    pub(crate) rows: BTreeMap<RowKey, Option<Row>>,
     pub(crate) messages: Vec<Outgoing>,
     pub(crate) intents_new: Vec<Intent>,
     pub(crate) intents_attention: Vec<Intent>,
@@ -55,8 +56,8 @@ impl Work {
             held: memory.held,
             marks: None,
             last_numbers: None,
-            blocked: HashMap::new(),
-            rows: HashMap::new(),
+            blocked: BTreeMap::new(),
+            rows: BTreeMap::new(),
             messages: Vec::new(),
             intents_new: Vec::new(),
             intents_attention: Vec::new(),
