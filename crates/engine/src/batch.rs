@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use daybook_events::{DiscardParked, Message, RedriveParked, ResolveEffect, Schemas, Writer, decode};
+use daybook_events::{DiscardParked, Message, RedriveParked, ResolveEffect, Schemas, Timestamp, Writer, decode};
 use hashbrown::HashMap;
 use uuid::Uuid;
 
@@ -228,9 +228,10 @@ pub(crate) fn choose(
     limits: &Limits,
     limit: usize,
     schemas: &dyn Schemas,
+    now: Timestamp,
 ) -> Vec<Item> {
     let ready: Vec<_> = partitions.values().filter(|partition| takes_work(partition, limits)).collect();
-    let waiting: Vec<usize> = ready.iter().map(|partition| waiting(partition, limits)).collect();
+    let waiting: Vec<usize> = ready.iter().map(|partition| waiting(partition, limits, now)).collect();
     let quota = (limit / ready.len().max(1)).max(1);
     let mut left = limit;
     let mut shares: Vec<usize> = waiting.iter().map(|&count| take(&mut left, count.min(quota))).collect();
@@ -252,12 +253,14 @@ fn takes_work(partition: &Partition, limits: &Limits) -> bool {
 }
 
 /// How many inputs a partition has to offer.
-fn waiting(partition: &Partition, limits: &Limits) -> usize {
+fn waiting(partition: &Partition, limits: &Limits, now: Timestamp) -> usize {
     let memory = &partition.memory;
     if partition.phase == Phase::Leaving {
         return memory.answers.len();
     }
-    let is_full = memory.held >= limits.held_max || memory.intents.len() >= limits.intents_max;
+    let is_full = memory.held >= limits.held_max
+        || memory.intents.len() >= limits.intents_max
+        || memory.schedule.iter().nth(limits.calls_due_max).is_some_and(|(at, _)| *at <= now);
     let data = if is_full { 0 } else { memory.data.records.len() };
     memory.answers.len() + memory.released.len() + memory.control.records.len() + memory.due.len() + data
 }

@@ -277,7 +277,7 @@ impl Engine {
     }
 
     fn choose(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let items = choose(&self.partitions, &self.limits, self.batch_limit, &*self.schemas);
+        let items = choose(&self.partitions, &self.limits, self.batch_limit, &*self.schemas, now);
         self.load_or_fold(Batch::of(items), now, actions);
     }
 

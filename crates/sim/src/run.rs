@@ -61,8 +61,14 @@ pub struct Outcome {
 
 /// The world of a seed, with everything planned that is going to happen.
 pub(crate) fn begin(settings: &Settings) -> World {
-    let limits =
-        Limits { batch_max: 64, cache_bytes_max: 80_000, unacknowledged_max: 500, page: 16, ..Limits::default() };
+    let limits = Limits {
+        batch_max: 64,
+        cache_bytes_max: 80_000,
+        unacknowledged_max: 500,
+        calls_due_max: 2,
+        page: 16,
+        ..Limits::default()
+    };
     let key_lifetime_ms = KEY_LIFETIMES_MS[(settings.seed % KEY_LIFETIMES_MS.len() as u64) as usize];
     let leaves = flows::leaves(key_lifetime_ms, settings.left_out);
     let mut world = World::new(settings, leaves, limits, Box::new(Provider::new(key_lifetime_ms)));

@@ -115,8 +115,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Context, EffectPolicy, Fault, Input, Intent, IntentStatus, OnUnknown, Output, PartKind, Provider, Rows, Spec,
-        Thread,
+        Context, EffectPolicy, Fault, Input, Intent, IntentStatus, OnUnknown, Output, PartKind, Provider, Record, Rows,
+        SchemaLookup, Spec, Thread,
     };
 
     /// Its effects have a budget of one attempt.
@@ -204,5 +204,37 @@ mod tests {
             engine.on(silence, now.plus_ms(5_000), &mut Vec::new());
         }
         assert_eq!(probed, [0, 1, 0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn no_more_data_is_taken_while_many_calls_wait_for_their_turn() {
+        let mut engine = cut_off();
+        let limits = engine.limits.clone();
+        let chosen = |engine: &Engine, ms| {
+            choose(&engine.partitions, &limits, usize::MAX, &StaticSchemas, Timestamp(0).plus_ms(ms)).len()
+        };
+        let memory = &mut engine.partitions.get_mut(&0).expect("it is there").memory;
+        memory.data.push(record()).expect("it is the next one");
+        for id in 0..limits.calls_due_max {
+            let waits = Intent { id: Uuid::from_u128(1_000 + id as u128), ..intent(0) };
+            memory.open(OpenIntent::fresh(waits, Timestamp(0).plus_ms(10)));
+        }
+        assert_eq!(chosen(&engine, 9), 1, "they are not due yet");
+        assert_eq!(chosen(&engine, 10), 0);
+        engine.partitions.get_mut(&0).expect("it is there").memory.close(Uuid::from_u128(1_000));
+        assert_eq!(chosen(&engine, 10), 1);
+    }
+
+    fn record() -> Record {
+        Record {
+            stream: Stream::Data,
+            partition: 0,
+            offset: 0,
+            time: Timestamp(0),
+            key: None,
+            header: None,
+            value: None,
+            schema: SchemaLookup::Unframed,
+        }
     }
 }
