@@ -62,12 +62,15 @@ pub fn router(
     Ok(::api::router(deps)?)
 }
 
-/// What tells the API how far behind all parts are.
+/// What tells the API how far behind the parts are. Nobody waits for one whose effects are detached: a slow mail server is no
+/// reason to refuse.
 ///
 /// # Errors
 /// When other metrics have the names of its own.
 pub fn backlog(live: &Live, log: &Arc<Log>, reads: Reads, metrics: &Metrics) -> Result<Backlog> {
-    let parts = leaves::specs()?.iter().map(|spec| Watched { part: spec.name, topic: spec.input }).collect();
+    let specs = leaves::specs()?;
+    let waited_for = specs.iter().filter(|spec| spec.effects.as_ref().is_none_or(|policy| !policy.detached));
+    let parts = waited_for.map(|spec| Watched { part: spec.name, topic: spec.input }).collect();
     let target = Duration::from_secs(live.settings.http.backlog_target_seconds);
     Ok(Backlog::new(Arc::new(StoreReads::new(reads)), Arc::clone(log) as Arc<_>, parts, target, metrics)?)
 }

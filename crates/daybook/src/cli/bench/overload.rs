@@ -15,6 +15,8 @@ const HEAVY: f64 = 1.9;
 const LIGHT: f64 = 0.1;
 const CALLERS: [&str; 2] = ["heavy caller", "light caller"];
 const OVERLOADED: Duration = Duration::from_secs(60);
+/// What an enrollment takes by itself while the machine is busy: so long after the last was accepted it cannot be done sooner.
+const JOURNEY: Duration = Duration::from_secs(1);
 
 pub(super) async fn measure(asked: &Asked) -> Result<Report> {
     let platform = Platform::whole(asked).await?;
@@ -34,7 +36,7 @@ pub(super) async fn measure(asked: &Asked) -> Result<Report> {
     report.at_least("accepted of capacity", all.median("accepted_per_s") / capacity, 0.7, 0.9);
     report.at_most("p99 of what was accepted, s", all.median("p99_s"), 30.0, 15.0);
     report.at_least("light caller's requests accepted, %", light.median("accepted_percent"), 90.0, 99.0);
-    report.at_most("until the backlog is gone, of backlog / capacity", all.median("drain_ratio"), 1.5, 1.1);
+    report.at_most("until the backlog is gone, of backlog / capacity + 1 s", all.median("drain_ratio"), 1.5, 1.1);
     let mut before = Case::new("before");
     before.runs.push(Figures::from([("capacity_per_s", capacity)]));
     report.cases = vec![before, all, heavy, light];
@@ -56,7 +58,7 @@ async fn struck(asked: &Asked, enrolling: &mut Enrolling, capacity: f64) -> Resu
     let sum = |of: fn(&Answers) -> u64| answers.iter().map(of).sum::<u64>() as f64;
     let failed = sum(|answers| answers.failed);
     ensure!(failed == 0.0, "{failed} requests failed: overload is to be refused, not to break connections");
-    let expected_s = backlog / capacity;
+    let expected_s = backlog / capacity + JOURNEY.as_secs_f64();
     let mut all = Figures::from([
         ("accepted_per_s", sum(|answers| answers.accepted) / seconds),
         ("refused_per_s", sum(|answers| answers.refused) / seconds),
