@@ -45,6 +45,8 @@ struct State {
     share: u64,
     admitted: u64,
     callers: HashMap<Uuid, Asked>,
+    /// Commands that came in the second before.
+    wanted: u64,
     backlog: Duration,
     /// What the backlog is now, if that was looked up in this second.
     news: Option<Duration>,
@@ -82,7 +84,7 @@ impl Overload {
     /// Whether the backlog has to be looked up: where nobody asks and nobody is refused, it does not matter.
     pub(crate) fn is_of_interest(&self) -> bool {
         let state = self.state();
-        state.limit.is_some() || !state.backlog.is_zero() || !state.callers.is_empty()
+        state.limit.is_some() || !state.backlog.is_zero() || state.wanted > 0 || !state.callers.is_empty()
     }
 
     /// This is how long a command that comes in now will wait.
@@ -94,9 +96,10 @@ impl Overload {
     pub fn next_second(&self, target: Duration) -> Option<u64> {
         let mut state = self.state();
         let commands: Vec<u64> = state.callers.values().map(|asked| asked.commands).collect();
+        state.wanted = commands.iter().sum();
         state.unseen = state.unseen.saturating_sub(1);
         if let Some(backlog) = state.news.take() {
-            state.turn(backlog, target, commands.iter().sum());
+            state.turn(backlog, target);
         }
         state.share = state.limit.map_or(0, |limit| fair_share(commands, limit));
         state.admitted = 0;
@@ -111,14 +114,14 @@ impl Overload {
 }
 
 impl State {
-    /// Sets the limit by what the backlog is, and how many commands were `wanted`.
-    fn turn(&mut self, backlog: Duration, target: Duration, wanted: u64) {
+    /// Sets the limit by what the backlog is.
+    fn turn(&mut self, backlog: Duration, target: Duration) {
         let grows = backlog >= self.backlog;
         self.backlog = backlog;
         if backlog <= target {
             let room = (target - backlog).div_duration_f64(target);
             let more = |limit: u64| limit + (((MORE - 100) * limit) as f64 / 100.0 * room).ceil() as u64;
-            self.limit = self.limit.map(more).filter(|limit| *limit < wanted);
+            self.limit = self.limit.map(more).filter(|limit| *limit < self.wanted);
         } else if grows && self.unseen == 0 {
             self.limit = Some((self.admitted * LESS / 100).max(LIMIT_MIN));
             self.unseen = backlog.as_secs();
@@ -217,6 +220,8 @@ mod tests {
         assert_eq!(next(&overload, 1), None);
         assert!(overload.is_of_interest(), "the backlog is not gone");
         assert_eq!(second(&overload, &[100, 100]), [100, 100]);
+        next(&overload, 0);
+        assert!(overload.is_of_interest(), "commands have come");
         next(&overload, 0);
         assert!(!overload.is_of_interest());
     }

@@ -263,8 +263,13 @@ async fn on_own_thread(name: &'static str, work: impl Future<Output = ()> + Send
     let (tell, ended) = oneshot::channel();
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let ended = runtime.map(|runtime| {
+            runtime.block_on(work);
+            // As in `waited`.
+            runtime.shutdown_background();
+        });
         // Who no longer waits need not be told.
-        tell.send(runtime.map(|runtime| runtime.block_on(work))).ok();
+        tell.send(ended).ok();
     };
     std::thread::Builder::new().name(name.to_owned()).spawn(run).context("a thread does not start")?;
     ended.await.context("a thread panicked")?.context("the asynchronous runtime does not start")
