@@ -41,27 +41,26 @@ pub(crate) async fn keep_house(part: &'static str, store: Arc<PartStore>) -> Don
     Done::Kept
 }
 
-/// Claims a partition, and asks what its shard was last known to have published.
+/// Asks what a partition's shard was last known to have published, and claims it. In this order: what was published before the claim
+/// is in the row that it reads. Asked afterwards, a member that has lost the partition meanwhile would hear of its successor's
+/// numbers, and take its own row for one that was restored.
 pub(crate) async fn claim(
     part: &'static str,
     store: Arc<PartStore>,
     partition: u16,
     committed: impl Future<Output = Result<Vec<Committed>, daybook_log::Error>>,
 ) -> Done {
-    let claimed = match store.claim(partition).await {
-        Ok(answered) => answered,
+    let witness = match committed.await {
+        Ok(committed) => committed.first().and_then(|committed| committed.witness),
         Err(failed) => {
-            warn!(part, partition, %failed, "a partition could not be claimed; trying again");
+            warn!(part, partition, %failed, "the witness of a partition could not be read; trying again");
             return Done::Claimed { partition, claimed: None };
         }
     };
-    match committed.await {
-        Ok(committed) => {
-            let witness = committed.first().and_then(|committed| committed.witness);
-            Done::Claimed { partition, claimed: Some((Box::new(claimed.value), claimed.at, witness)) }
-        }
+    match store.claim(partition).await {
+        Ok(answered) => Done::Claimed { partition, claimed: Some((Box::new(answered.value), answered.at, witness)) },
         Err(failed) => {
-            warn!(part, partition, %failed, "the witness of a partition could not be read; trying again");
+            warn!(part, partition, %failed, "a partition could not be claimed; trying again");
             Done::Claimed { partition, claimed: None }
         }
     }
