@@ -11,7 +11,7 @@ use daybook_engine::{
 use daybook_events::{Schemas, Timestamp, unframe};
 use daybook_log::{Committed, Ends, Log, Registry, Witness};
 use daybook_service::Clock;
-use daybook_store::PartStore;
+use daybook_store::{Answered, PartStore};
 use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span, warn};
@@ -46,9 +46,9 @@ pub(crate) async fn keep_house(part: &'static str, store: Arc<PartStore>) -> Don
 /// numbers, and take its own row for one that was restored.
 pub(crate) async fn claim(
     part: &'static str,
-    store: Arc<PartStore>,
     partition: u16,
     committed: impl Future<Output = Result<Vec<Committed>, daybook_log::Error>>,
+    claimed: impl Future<Output = Result<Answered<Claimed>, daybook_store::Error>>,
 ) -> Done {
     let witness = match committed.await {
         Ok(committed) => committed.first().and_then(|committed| committed.witness),
@@ -57,7 +57,7 @@ pub(crate) async fn claim(
             return Done::Claimed { partition, claimed: None };
         }
     };
-    match store.claim(partition).await {
+    match claimed.await {
         Ok(answered) => Done::Claimed { partition, claimed: Some((Box::new(answered.value), answered.at, witness)) },
         Err(failed) => {
             warn!(part, partition, %failed, "a partition could not be claimed; trying again");
@@ -205,7 +205,7 @@ pub(crate) async fn progress(
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use daybook_engine::Mode;
     use uuid::Uuid;
@@ -234,6 +234,25 @@ mod tests {
     impl Performer for Obliging {
         fn perform(&self, _: Performance) -> Pin<Box<dyn Future<Output = Performed> + Send>> {
             Box::pin(async { Performed::Answered(Vec::new()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn the_witness_has_been_told_before_the_claim_is_made() {
+        let witness = Witness { incarnation: 1, out_seq: 7 };
+        let is_told = AtomicBool::new(false);
+        let committed = async {
+            tokio::task::yield_now().await;
+            is_told.store(true, Ordering::Relaxed);
+            Ok(vec![Committed { partition: 3, next: 0, witness: Some(witness) }])
+        };
+        let claimed = async {
+            assert!(is_told.load(Ordering::Relaxed));
+            Ok(Answered { value: Claimed::first(3, 1), at: Timestamp(0) })
+        };
+        match claim("part", 3, committed, claimed).await {
+            Done::Claimed { partition: 3, claimed: Some((_, _, told)) } => assert_eq!(told, Some(witness)),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -340,7 +340,8 @@ impl Runner {
             Action::Released { partition } => self.released(partition)?,
             Action::Claim { partition } => {
                 let committed = self.fetcher.committed(&[partition]);
-                self.work.push(carry::claim(part, store, partition, committed).boxed());
+                let claimed = async move { store.claim(partition).await };
+                self.work.push(carry::claim(part, partition, committed, claimed).boxed());
             }
             Action::Load { ticket, load } => {
                 let registry = Arc::clone(self.with.log.registry());

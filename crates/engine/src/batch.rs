@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::marks::Verdict;
-use crate::partition::{Answer, Partition, Phase, Told};
+use crate::partition::{Answer, Memory, Partition, Phase, Told};
 use crate::understood::Understood;
 use crate::{
     Applied, Conclusion, DueRow, Input, Leaf, Limits, Load, Loaded, Parked, PartKind, Record, Row, RowKey, Stream,
@@ -258,11 +258,15 @@ fn waiting(partition: &Partition, limits: &Limits, now: Timestamp) -> usize {
     if partition.phase == Phase::Leaving {
         return memory.answers.len();
     }
-    let is_full = memory.held >= limits.held_max
-        || memory.intents.len() >= limits.intents_max
-        || memory.schedule.iter().nth(limits.calls_due_max).is_some_and(|(at, _)| *at <= now);
-    let data = if is_full { 0 } else { memory.data.records.len() };
+    let is_full = memory.held >= limits.held_max || memory.intents.len() >= limits.intents_max;
+    let room = if is_full { 0 } else { limits.calls_due_max - calls_due(memory, limits, now) };
+    let data = memory.data.records.len().min(room);
     memory.answers.len() + memory.released.len() + memory.control.records.len() + memory.due.len() + data
+}
+
+/// Calls that wait for their turn, counted up to the bound.
+fn calls_due(memory: &Memory, limits: &Limits, now: Timestamp) -> usize {
+    memory.schedule.iter().take(limits.calls_due_max).take_while(|(at, _)| *at <= now).count()
 }
 
 fn of_partition<'a>(

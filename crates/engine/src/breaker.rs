@@ -1,6 +1,6 @@
 //! The circuit breaker: a provider that is down is not called by everybody who waits, but by one at a time.
 //!
-//! Closed until [`FAILURES`] attempts in a row, the first at most [`WINDOW_MS`] before the last, say that the provider is down.
+//! Closed until [`FAILURES`] attempts in a row, each at most [`GAP_MS`] after the one before, say that the provider is down.
 //! Then open for a pause, and half-open: one attempt probes. It closes the breaker, or opens it for twice as long. An
 //! attempt that the breaker puts off counts for no budget; the intent waits as it is. Nor does a probe that finds the
 //! provider down: that tells of the provider, and not of the effect whose turn it was.
@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::{CALL_TIMEOUT, Performed, Provider};
 
-/// Attempts in a row that say the provider is down.
-const FAILURES: u32 = 8;
-/// They count together when they are this close, in ms.
-const WINDOW_MS: i64 = 30_000;
+/// Attempts in a row that say the provider is down: fewer than what one effect has in its budget, which may be all there is.
+const FAILURES: u32 = 5;
+/// They count together when each is this close to the one before, in ms: longer than a call to a silent provider and the first
+/// pauses between the calls of one effect take together.
+const GAP_MS: i64 = 120_000;
 /// First and longest pause, in ms; up to half of it is taken off by jitter.
 const PAUSE_MIN_MS: i64 = 1_000;
 const PAUSE_MAX_MS: i64 = 60_000;
@@ -55,7 +56,7 @@ pub(crate) enum Turn {
 enum Position {
     Closed {
         failures: u32,
-        first_at: Timestamp,
+        last_at: Timestamp,
     },
     Open {
         until: Timestamp,
@@ -73,7 +74,7 @@ pub(crate) struct Breaker(Position);
 
 impl Breaker {
     pub(crate) fn new() -> Self {
-        Self(Position::Closed { failures: 0, first_at: Timestamp(0) })
+        Self(Position::Closed { failures: 0, last_at: Timestamp(0) })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -113,10 +114,10 @@ impl Breaker {
                 *self = Self::new();
                 Some(Turn::Closed)
             }
-            (Position::Closed { failures, first_at }, Health::Down) => {
-                let is_near = failures > 0 && now.ms_since(first_at) <= WINDOW_MS;
-                let (failures, first_at) = if is_near { (failures + 1, first_at) } else { (1, now) };
-                self.0 = Position::Closed { failures, first_at };
+            (Position::Closed { failures, last_at }, Health::Down) => {
+                let is_near = now.ms_since(last_at) <= GAP_MS;
+                let failures = if is_near { failures + 1 } else { 1 };
+                self.0 = Position::Closed { failures, last_at: now };
                 if failures < FAILURES {
                     return None;
                 }
@@ -197,8 +198,15 @@ mod tests {
         }
         let mut breaker = Breaker::new();
         for round in 0..i64::from(3 * FAILURES) {
-            assert_eq!(breaker.ended(CALL, Health::Down, at(round * WINDOW_MS / 4)), None);
+            assert_eq!(breaker.ended(CALL, Health::Down, at(round * (GAP_MS + 1))), None);
         }
+    }
+
+    #[test]
+    fn one_effect_alone_opens_it_on_a_silent_provider() {
+        let mut breaker = Breaker::new();
+        let turns = (1..=i64::from(FAILURES)).map(|call| breaker.ended(CALL, Health::Down, at(call * GAP_MS)));
+        assert_eq!(turns.last(), Some(Some(Turn::Opened)));
     }
 
     #[test]

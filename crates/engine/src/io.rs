@@ -237,8 +237,8 @@ pub struct Limits {
     pub held_max: u64,
     /// Open effects per partition, which detached ones may reach; at the bound it takes no more data.
     pub intents_max: usize,
-    /// Effects per partition whose call is due and waits for its turn; beyond them it takes no more data: what cannot be done now
-    /// waits in the book, where it is seen.
+    /// Effects per partition whose call is due and waits for its turn. No more data is taken than could become one each: what cannot
+    /// be done now waits in the book, where it is seen. Of no concern to a part without effects.
     pub calls_due_max: usize,
     /// Held or due rows loaded at once.
     pub page: u32,
@@ -262,7 +262,7 @@ impl Default for Limits {
             unacknowledged_max: 20_000,
             held_max: 100_000,
             intents_max: 5_000,
-            calls_due_max: 64,
+            calls_due_max: 32,
             page: 500,
             publish_mark_ms: 1_000,
             lag_patience_ms: 24 * 60 * 60 * 1_000,

@@ -1,10 +1,10 @@
 //! Backpressure: when the parts fall behind with what was accepted, less is accepted, and of whom asks most first.
 //!
-//! Once a second the backlog is looked up (`backlog`): how long a command that comes in now will wait before the parts that it passes. While
-//! that is above its target and grows, a process admits fewer commands than it admitted in the second before; while it shrinks, as
-//! many; and below the target more from second to second, the more the further below, until nobody is refused. It takes as long as
-//! the backlog until it is seen what a change has done, so less follows on less only after that time. What is admitted is shared so
-//! that no caller gets more while another one wants and gets less (max-min fairness; D. Bertsekas, R. Gallager, *Data Networks*, 6.5.2).
+//! Once a second the backlog is looked up (`backlog`): how long a command that comes in now will wait before the parts that it passes. When
+//! that comes above its target, a process admits fewer commands than it admitted in the second before. It takes as long as the backlog
+//! until it is seen what that has done: then fewer again if it has not shrunk, and as many if it has. Below the target more come in from
+//! second to second, the more the further below, until nobody is refused. What is admitted is shared so that no caller gets more
+//! while another one wants and gets less (max-min fairness; D. Bertsekas, R. Gallager, *Data Networks*, 6.5.2).
 //!
 //! *2026-11: not by rates that are configured.* What the platform can do depends on the commands, the machines and the weather; its
 //! backlog is measured. And not by the time that answers take: commands are answered once they are in the book, however long the
@@ -21,7 +21,8 @@ use crate::rate_limits::CALLERS_MAX;
 /// How often is looked, and for how long a share is.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is admitted of the commands of the second before while the backlog grows, and at most when there is none: in hundredths.
+/// What is admitted of the commands of the second before when there is too much of a backlog, and at most when there is none: in
+/// hundredths.
 const LESS: u64 = 70;
 const MORE: u64 = 125;
 
@@ -50,7 +51,9 @@ struct State {
     backlog: Duration,
     /// What the backlog is now, if that was looked up in this second.
     news: Option<Duration>,
-    /// Seconds until it is seen what the last cut has done.
+    /// What it was when that was last compared, or when it was last below its target.
+    before: Duration,
+    /// Seconds until it is seen what has been done since, and compared again.
     unseen: u64,
 }
 
@@ -116,15 +119,17 @@ impl Overload {
 impl State {
     /// Sets the limit by what the backlog is.
     fn turn(&mut self, backlog: Duration, target: Duration) {
-        let grows = backlog >= self.backlog;
         self.backlog = backlog;
         if backlog <= target {
             let room = (target - backlog).div_duration_f64(target);
             let more = |limit: u64| limit + (((MORE - 100) * limit) as f64 / 100.0 * room).ceil() as u64;
             self.limit = self.limit.map(more).filter(|limit| *limit < self.wanted);
-        } else if grows && self.unseen == 0 {
-            self.limit = Some((self.admitted * LESS / 100).max(LIMIT_MIN));
-            self.unseen = backlog.as_secs();
+            (self.before, self.unseen) = (backlog, 0);
+        } else if self.unseen == 0 {
+            if backlog >= self.before {
+                self.limit = Some((self.admitted * LESS / 100).max(LIMIT_MIN));
+            }
+            (self.before, self.unseen) = (backlog, backlog.as_secs());
         }
     }
 }
@@ -201,6 +206,23 @@ mod tests {
         }
         second(&overload, &[1_000]);
         assert_eq!(next(&overload, 12), Some(490));
+    }
+
+    #[test]
+    fn as_much_is_admitted_when_it_has_shrunk_however_it_was_in_between() {
+        let overload = Overload::default();
+        second(&overload, &[1_000]);
+        assert_eq!(next(&overload, 8), Some(700));
+        for backlog in [9, 6, 10, 6, 9, 6, 6, 7] {
+            second(&overload, &[1_000]);
+            assert_eq!(next(&overload, backlog), Some(700));
+        }
+        for backlog in [6, 7, 8, 9, 6, 6] {
+            second(&overload, &[1_000]);
+            assert_eq!(next(&overload, backlog), Some(700));
+        }
+        second(&overload, &[1_000]);
+        assert_eq!(next(&overload, 7), Some(490), "no less than it was");
     }
 
     #[test]

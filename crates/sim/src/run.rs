@@ -65,7 +65,7 @@ pub(crate) fn begin(settings: &Settings) -> World {
         batch_max: 64,
         cache_bytes_max: 80_000,
         unacknowledged_max: 500,
-        calls_due_max: 2,
+        calls_due_max: 4,
         page: 16,
         ..Limits::default()
     };

@@ -214,15 +214,19 @@ mod tests {
             choose(&engine.partitions, &limits, usize::MAX, &StaticSchemas, Timestamp(0).plus_ms(ms)).len()
         };
         let memory = &mut engine.partitions.get_mut(&0).expect("it is there").memory;
-        memory.data.push(record()).expect("it is the next one");
-        for id in 0..limits.calls_due_max {
+        for offset in 0..2 {
+            memory.data.push(Record { offset, ..record() }).expect("it is the next one");
+        }
+        for id in 1..limits.calls_due_max {
             let waits = Intent { id: Uuid::from_u128(1_000 + id as u128), ..intent(0) };
             memory.open(OpenIntent::fresh(waits, Timestamp(0).plus_ms(10)));
         }
-        assert_eq!(chosen(&engine, 9), 1, "they are not due yet");
+        assert_eq!(chosen(&engine, 9), 2, "they are not due yet");
         assert_eq!(chosen(&engine, 10), 0);
-        engine.partitions.get_mut(&0).expect("it is there").memory.close(Uuid::from_u128(1_000));
-        assert_eq!(chosen(&engine, 10), 1);
+        engine.partitions.get_mut(&0).expect("it is there").memory.close(Uuid::from_u128(1_001));
+        assert_eq!(chosen(&engine, 10), 1, "no more than there is room for");
+        engine.partitions.get_mut(&0).expect("it is there").memory.close(Uuid::from_u128(1_002));
+        assert_eq!(chosen(&engine, 10), 2);
     }
 
     fn record() -> Record {
