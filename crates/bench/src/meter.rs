@@ -40,8 +40,8 @@ impl Meter {
     /// # Errors
     /// When one of them has ended.
     pub fn of_servers(stack: &Stack, others: &[(&'static str, i32)]) -> Result<Self> {
-        let pid = |server: Server| stack.pid(server).with_context(|| format!("{server} has ended"));
-        let servers = [("cpu_broker_s", pid(Server::Kafka)?), ("cpu_database_s", pid(Server::Postgres)?)];
+        let (broker, database) = (stack.running_pid(Server::Kafka)?, stack.running_pid(Server::Postgres)?);
+        let servers = [("cpu_broker_s", broker), ("cpu_database_s", database)];
         Self::start(&[&servers, others].concat())
     }
 

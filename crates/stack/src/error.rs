@@ -19,7 +19,7 @@ pub enum Error {
     Failed { program: String, status: String, output: String },
     #[error("{} does not have the expected SHA-256 (expected {expected}, found {found}); nothing of it was kept", path.display())]
     Checksum { path: PathBuf, expected: String, found: String },
-    #[error("{server} ended while it was starting; the end of {}:\n{tail}", log.display())]
+    #[error("{server} has ended; the end of {}:\n{tail}", log.display())]
     Ended { server: Server, log: PathBuf, tail: String },
     #[error("{server} was not ready after {waited_s} s ({reason}); the end of {}:\n{tail}", log.display())]
     NotReady { server: Server, waited_s: u64, reason: String, log: PathBuf, tail: String },

@@ -223,6 +223,15 @@ impl Stack {
         self.state.running(server).map(|identity| identity.pid)
     }
 
+    /// The process of a server that has to run.
+    ///
+    /// # Errors
+    /// When it has ended, with the end of its log.
+    pub fn running_pid(&self, server: Server) -> Result<i32> {
+        let log = || self.layout.log(server);
+        self.pid(server).ok_or_else(|| Error::Ended { server, log: log(), tail: self.layout.log_tail(server) })
+    }
+
     /// Kills a server and everything below it (SIGKILL), and waits until it is gone. Its data stays.
     ///
     /// # Errors

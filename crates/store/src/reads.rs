@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use daybook_engine::PARTITIONS;
 use daybook_events::Timestamp;
 use serde_json::Value;
 use sqlx::postgres::{PgArguments, PgPoolOptions};
 use sqlx::query::QueryScalar;
-use sqlx::{AssertSqlSafe, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres};
 use uuid::Uuid;
 
 use crate::Error;
@@ -16,6 +18,9 @@ use crate::store::answered;
 
 /// Rows that one question answers at most; routes page.
 pub const ROWS_MAX: usize = 1_000;
+
+/// For so long a connection that has answered is taken to be alive.
+const ALIVE_FOR: Duration = Duration::from_secs(1);
 
 /// A value for a placeholder of a read route.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,17 +52,14 @@ impl Reads {
         if settings.read_url.is_none() && can_take_role(settings).await? {
             options = options.options([("role", READ_ROLE)]);
         }
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.read_connections)
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with(options);
+        let pool = pool_of(settings.read_connections).connect_lazy_with(options);
         Ok(Self { pool, prefix: settings.schema_prefix.clone() })
     }
 
     /// The same over one connection of its own, which waits for no other reader.
     pub fn on_one_connection(&self) -> Self {
         let options = (*self.pool.connect_options()).clone();
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_TIMEOUT).connect_lazy_with(options);
+        let pool = pool_of(1).connect_lazy_with(options);
         Self { pool, prefix: self.prefix.clone() }
     }
 
@@ -101,11 +103,24 @@ fn bound<'q>(query: RowsQuery<'q>, param: &Param) -> RowsQuery<'q> {
     }
 }
 
-async fn can_take_role(settings: &Settings) -> Result<bool, Error> {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
+/// Connections that are used again and again are not asked first whether they are alive: that would be as many questions again.
+fn pool_of(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
         .acquire_timeout(CONNECT_TIMEOUT)
-        .connect_lazy_with(settings.read_options()?);
+        .test_before_acquire(false)
+        .before_acquire(|connection, of| {
+            Box::pin(async move {
+                if of.idle_for > ALIVE_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+}
+
+async fn can_take_role(settings: &Settings) -> Result<bool, Error> {
+    let pool = pool_of(1).connect_lazy_with(settings.read_options()?);
     let can: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1 AND pg_has_role(current_user, oid, 'MEMBER'))",
     )

@@ -131,7 +131,7 @@ impl Platform {
     /// # Errors
     /// When one of them has ended.
     pub(super) fn meter(&self, beside: &[(&'static str, i32)]) -> Result<Meter> {
-        let platform = self.stack.pid(Server::Platform).context("the platform has ended; its log says why")?;
+        let platform = self.stack.running_pid(Server::Platform)?;
         Meter::of_servers(&self.stack, &[&[("cpu_platform_s", platform)], beside].concat())
     }
 }
@@ -140,7 +140,7 @@ impl Beside {
     /// # Errors
     /// When it has ended.
     pub(super) fn pid(&self) -> Result<i32> {
-        self.stack.pid(Server::Platform).context("a process beside the platform has ended")
+        Ok(self.stack.running_pid(Server::Platform)?)
     }
 
     /// Where its health and metrics are.

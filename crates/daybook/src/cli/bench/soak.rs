@@ -72,7 +72,7 @@ pub(super) async fn measure(asked: &Asked, load: Load) -> Result<Report> {
         let now = Vitals::of(&reads).await?;
         let mut figures = of_minute(&mut enrolling, minute)?;
         now.note_since(&before, &mut figures);
-        let pid = platform.stack.pid(Server::Platform).context("the platform has ended")?;
+        let pid = platform.stack.running_pid(Server::Platform)?;
         figures.insert("rss_mb", resident_mb(pid)?);
         meter.note(&mut figures)?;
         minutes.push(figures);
