@@ -7,6 +7,7 @@ use daybook_events::{NotificationId, NotificationRequested, PersonId, Sealed, de
 use daybook_vault::{Error as VaultError, Opened, Vault};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
+use tokio::sync::Semaphore;
 
 use crate::contacts::{Contact, ContactBook, ContactError, EMAIL_LABEL, Listing, NAME_LABEL};
 use crate::smtp::{Delivery, SmtpServer};
@@ -20,7 +21,11 @@ pub struct Mailer<B> {
     server: SmtpServer,
     from: Mailbox,
     renderer: Renderer,
+    connections: Semaphore,
 }
+
+/// Connections to the mail server at once: fewer than what servers grant one client, 50 with Postfix.
+const CONNECTIONS_MAX: usize = 32;
 
 /// A sender is not a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +42,7 @@ impl<B: ContactBook> Mailer<B> {
     /// When `from` is none.
     pub fn new(book: B, vault: Arc<Vault>, server: SmtpServer, from: &str) -> Result<Self, SenderError> {
         let from = from.parse().map_err(|_| SenderError)?;
-        Ok(Self { book, vault, server, from, renderer: Renderer::new() })
+        Ok(Self { book, vault, server, from, renderer: Renderer::new(), connections: Semaphore::new(CONNECTIONS_MAX) })
     }
 
     async fn send(&self, request: &NotificationRequested) -> Early<Sending> {
@@ -50,6 +55,8 @@ impl<B: ContactBook> Mailer<B> {
         let message_id = message_id(request.recipient_id, request.notification_id, self.from.email.domain());
         let to = Mailbox::new(Some(name), address.clone());
         let message = self.message(request, &contact.language, to, &message_id)?;
+        // It is never closed.
+        let _turn = self.connections.acquire().await;
         match self.server.deliver(&self.from, &address, &message).await {
             Delivery::Taken => Ok(Sending::Sent { message_id }),
             Delivery::AddressRefused => Ok(Sending::Failed(Failure::AddressRefused)),

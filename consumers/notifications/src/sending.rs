@@ -86,8 +86,8 @@ impl Acts for Notifications {
         attempts_max: 300,
         backoff_min_ms: 1_000,
         backoff_max_ms: 300_000,
-        // Fewer than the connections that mail servers grant one client, 50 with Postfix.
-        concurrency: 32,
+        // Most of a call is waiting for the contacts; the mail server sees fewer (`Mailer`).
+        concurrency: 128,
         call_timeout_ms: 60_000,
     };
 
