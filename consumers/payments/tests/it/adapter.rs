@@ -209,9 +209,10 @@ async fn looking_up_changes_nothing() {
 
 #[tokio::test]
 async fn what_was_surely_not_sent_is_refused_and_may_be_repeated() {
-    let provider = Provider::start().await;
-    let address = provider.running.addr;
-    provider.running.stop().await.unwrap();
+    // A port that is held, and where nobody listens.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = held.local_addr().unwrap();
     let attempt = adapter(&format!("http://{address}")).perform(&authorize_with("pm_card_visa"), "key").await;
     assert_eq!(attempt, Attempt::Refused { code: "provider-unreachable" });
 }
