@@ -1,19 +1,22 @@
 //! Where notifications find their recipients: the public view of the notifications' own projection.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use daybook_engine::PARTITIONS;
 use daybook_events::{Family, PersonEvent, PersonId, Sealed, key};
 use daybook_log::Log;
+use daybook_service::Together;
 use daybook_store::{Param, Reads};
 use notifications::{Contact, ContactBook, ContactError, Listing};
 use serde::Deserialize;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use serde_json::Value;
+use uuid::Uuid;
 
 const PROJECTION: &str = "notification-contacts";
-const FIND: &str = "SELECT name, email, language, erased FROM notification_contact WHERE person_id = $1";
+const FIND: &str =
+    "SELECT person_id, name, email, language, erased FROM notification_contact WHERE person_id = ANY ($1)";
 /// What Postgres puts before the hex of bytes.
 const HEX_MARK: &str = "\\x";
 
@@ -22,15 +25,11 @@ const HEX_MARK: &str = "\\x";
 pub struct Contacts {
     reads: Reads,
     log: Arc<Log>,
-    seen: Arc<Mutex<Option<Seen>>>,
+    together: Arc<Together<Found, ContactError>>,
 }
 
-/// Which partitions of its topic the projection had read to their ends.
-#[derive(Clone, Copy)]
-struct Seen {
-    asked_at: Instant,
-    up_to_date: [bool; PARTITIONS as usize],
-}
+/// A person's row; `None`: there is none, and the projection has read everything of this person.
+type Found = Option<Value>;
 
 #[derive(Deserialize)]
 struct Row {
@@ -42,64 +41,60 @@ struct Row {
 
 impl Contacts {
     pub fn new(reads: Reads, log: Arc<Log>) -> Self {
-        Self { reads, log, seen: Arc::default() }
+        Self { reads, log, together: Arc::default() }
     }
 
-    async fn row(&self, person_id: PersonId) -> Result<Option<Listing>> {
-        let rows = self.reads.rows(FIND, &[Param::Uuid(Some(person_id.uuid()))]).await?;
-        rows.into_iter().next().map(|row| listing(serde_json::from_value(row)?)).transpose()
+    async fn rows(&self, persons: &[Uuid]) -> Result<HashMap<Uuid, Found>> {
+        let rows = self.reads.rows(FIND, &[Param::Uuids(persons.to_vec())]).await?;
+        rows.into_iter().map(|row| Ok((Uuid::deserialize(&row["person_id"])?, Some(row)))).collect()
     }
 
-    /// Whether the projection has read everything of this person that is in its topic now. Those who wait share the next answer.
-    async fn is_up_to_date(&self, person_id: PersonId) -> Result<bool> {
-        let came_at = Instant::now();
-        let partition = key::partition(&key::of(person_id.uuid()), u32::from(PARTITIONS));
-        let mut seen = self.seen.lock().await;
-        let fresh = seen.filter(|seen| seen.asked_at >= came_at);
-        let Seen { up_to_date, .. } = match fresh {
-            Some(fresh) => fresh,
-            None => *seen.insert(self.see().await?),
-        };
-        Ok(up_to_date.get(usize::try_from(partition)?).copied().unwrap_or_default())
-    }
-
-    async fn see(&self) -> Result<Seen> {
-        let asked_at = Instant::now();
+    /// Which partitions of its topic the projection has read to where they end now.
+    async fn up_to_date(&self) -> Result<Vec<bool>> {
         let ends = self.log.admin().all_ends(&[PersonEvent::TOPIC]).await?.concat();
         let applied = self.reads.applied_offsets(PROJECTION).await?;
-        let mut up_to_date = [false; PARTITIONS as usize];
-        for ((up_to_date, (next, _)), end) in up_to_date.iter_mut().zip(applied).zip(ends) {
-            *up_to_date = next >= end;
-        }
-        Ok(Seen { asked_at, up_to_date })
+        Ok(applied.into_iter().zip(ends).map(|((next, _), end)| next >= end).collect())
     }
 
-    async fn look(&self, person_id: PersonId) -> Result<Option<Listing>> {
-        if let Some(listing) = self.row(person_id).await? {
-            return Ok(Some(listing));
+    /// Without those of whom there may be something that the projection has not read.
+    async fn find_all(&self, persons: Vec<Uuid>) -> Result<HashMap<Uuid, Found>> {
+        let mut found = self.rows(&persons).await?;
+        let missing: Vec<Uuid> = persons.into_iter().filter(|person| !found.contains_key(person)).collect();
+        if missing.is_empty() {
+            return Ok(found);
         }
-        if !self.is_up_to_date(person_id).await? {
-            return Ok(None);
-        }
-        // It may have been read between the two questions.
-        Ok(Some(self.row(person_id).await?.unwrap_or(Listing::Unknown)))
+        let up_to_date = self.up_to_date().await?;
+        // They may have been read between the two questions.
+        let rows = self.rows(&missing).await?;
+        let is_read = |person: &Uuid| up_to_date.get(partition(*person)).copied().unwrap_or_default();
+        found.extend(missing.into_iter().filter(is_read).map(|person| (person, None)));
+        found.extend(rows);
+        Ok(found)
     }
 }
 
 impl ContactBook for Contacts {
     async fn find(&self, person_id: PersonId) -> Result<Listing, ContactError> {
-        match self.look(person_id).await {
-            Ok(Some(listing)) => Ok(listing),
-            Ok(None) => Err(ContactError::Behind),
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "the contacts cannot be asked");
-                Err(ContactError::OutOfReach)
-            }
+        let ask = |persons| async { self.find_all(persons).await.map_err(|error| out_of_reach(&error)) };
+        match self.together.find(person_id.uuid(), ask).await? {
+            None => Err(ContactError::Behind),
+            Some(None) => Ok(Listing::Unknown),
+            Some(Some(row)) => listing(row).map_err(|error| out_of_reach(&error)),
         }
     }
 }
 
-fn listing(row: Row) -> Result<Listing> {
+fn out_of_reach(error: &anyhow::Error) -> ContactError {
+    tracing::warn!(error = format!("{error:#}"), "the contacts cannot be asked");
+    ContactError::OutOfReach
+}
+
+fn partition(person: Uuid) -> usize {
+    key::partition(&key::of(person), u32::from(PARTITIONS)) as usize
+}
+
+fn listing(row: Value) -> Result<Listing> {
+    let row: Row = serde_json::from_value(row)?;
     if row.erased {
         return Ok(Listing::Erased);
     }
@@ -114,10 +109,12 @@ fn sealed(text: &str) -> Result<Sealed> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn row(name: &str, erased: bool) -> Row {
-        Row { name: name.to_owned(), email: "\\x0102".to_owned(), language: Some("en".to_owned()), erased }
+    fn row(name: &str, erased: bool) -> Value {
+        json!({ "name": name, "email": "\\x0102", "language": "en", "erased": erased })
     }
 
     #[test]

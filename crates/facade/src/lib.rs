@@ -28,7 +28,6 @@ mod rate_limits;
 mod reads;
 mod recent;
 pub mod testing;
-mod together;
 mod wakes;
 
 pub use accept::WAIT_MAX;

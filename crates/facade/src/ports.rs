@@ -7,6 +7,7 @@ use std::sync::Arc;
 use daybook_engine::PARTITIONS;
 use daybook_events::{Header, Schemas, frame};
 use daybook_log::{Log, PublishError, Registry, Request, Requests};
+use daybook_service::Together;
 use daybook_store::{Param, Reads};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -16,7 +17,6 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::operation::{OperationRow, StepRow};
-use crate::together::Together;
 
 /// One number per partition.
 pub type Offsets = [i64; PARTITIONS as usize];
@@ -140,7 +140,7 @@ impl Publisher for LogPublisher {
 /// Reads from Postgres.
 pub struct StoreReads {
     reads: Reads,
-    operations: Together<Value>,
+    operations: Together<Value, NotReadable>,
 }
 
 impl StoreReads {

@@ -10,6 +10,7 @@ pub mod server;
 pub mod settings;
 pub mod tasks;
 pub mod telemetry;
+mod together;
 
 pub use clock::{Clock, SystemClock};
 pub use daybook_vault::Secret;
@@ -19,6 +20,7 @@ pub use metrics::Metrics;
 pub use settings::{Section, Settings, SettingsError, Sources};
 pub use tasks::{OnFailure, Tasks};
 pub use telemetry::TraceParent;
+pub use together::Together;
 
 /// Installs the process-wide TLS implementation. Every HTTPS or TLS client needs it; calling it again does nothing.
 pub fn install_tls() {

@@ -1,5 +1,5 @@
-//! Questions of one kind that come while others are under way are asked in one go: under load a façade asks for many operations with
-//! one round trip, and alone it waits for nobody.
+//! Questions of one kind that come while others are under way are asked in one go: under load many take one round trip, and alone
+//! nobody waits for another.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,35 +7,34 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
-use crate::ports::NotReadable;
-
 /// Questions under way at once; while they are, new ones gather.
 const TURNS: usize = 1;
 /// Ids in one question.
 const IDS_MAX: usize = 500;
 
-type Answer<A> = Result<Option<A>, NotReadable>;
+type Answer<A, E> = Result<Option<A>, E>;
 
 /// Those who wait for an answer.
-pub(crate) struct Together<A> {
-    waiting: Mutex<Vec<(Uuid, oneshot::Sender<Answer<A>>)>>,
+pub struct Together<A, E> {
+    waiting: Mutex<Vec<(Uuid, oneshot::Sender<Answer<A, E>>)>>,
     turns: Semaphore,
 }
 
-impl<A> Default for Together<A> {
+impl<A, E> Default for Together<A, E> {
     fn default() -> Self {
         Self { waiting: Mutex::default(), turns: Semaphore::new(TURNS) }
     }
 }
 
-impl<A: Clone> Together<A> {
-    /// What is found for `id`. Asks for all who wait, or waits for somebody who does. May be canceled: who waited for it asks anew.
+impl<A: Clone, E: Clone> Together<A, E> {
+    /// What is found for `id`, by a question that is asked after this. Asks for all who wait, or waits for somebody who does. May be
+    /// canceled: who waited for it asks anew.
     ///
     /// # Errors
     /// When the question fails, for all whose it was.
-    pub async fn find<F>(&self, id: Uuid, ask: impl Fn(Vec<Uuid>) -> F) -> Answer<A>
+    pub async fn find<F>(&self, id: Uuid, ask: impl Fn(Vec<Uuid>) -> F) -> Answer<A, E>
     where
-        F: Future<Output = Result<HashMap<Uuid, A>, NotReadable>>,
+        F: Future<Output = Result<HashMap<Uuid, A>, E>>,
     {
         let mut answered = self.wait_for(id);
         loop {
@@ -60,7 +59,7 @@ impl<A: Clone> Together<A> {
         }
     }
 
-    fn wait_for(&self, id: Uuid) -> oneshot::Receiver<Answer<A>> {
+    fn wait_for(&self, id: Uuid) -> oneshot::Receiver<Answer<A, E>> {
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((id, answer));
         answered
@@ -69,7 +68,7 @@ impl<A: Clone> Together<A> {
     /// Answers whether anybody waited.
     async fn answer_all<F>(&self, ask: &impl Fn(Vec<Uuid>) -> F) -> bool
     where
-        F: Future<Output = Result<HashMap<Uuid, A>, NotReadable>>,
+        F: Future<Output = Result<HashMap<Uuid, A>, E>>,
     {
         let taken: Vec<_> = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,13 +101,16 @@ mod tests {
 
     use super::*;
 
+    #[derive(Clone, Debug, PartialEq)]
+    struct Away;
+
     fn squares(ids: &[Uuid]) -> HashMap<Uuid, u128> {
         ids.iter().filter(|id| id.as_u128() % 2 == 0).map(|id| (*id, id.as_u128() * id.as_u128())).collect()
     }
 
     #[tokio::test]
     async fn what_gathers_is_asked_for_in_one_go() {
-        let together = Together::default();
+        let together = Together::<_, Away>::default();
         let asked = AtomicUsize::new(0);
         let go_on = Notify::new();
         let ask = |ids: Vec<Uuid>| {
@@ -135,10 +137,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_that_is_given_up_is_asked_by_who_waits_for_it() {
-        let together = Arc::new(Together::<u128>::default());
+        let together = Arc::new(Together::<u128, Away>::default());
         let (one, other) = (Uuid::from_u128(2), Uuid::from_u128(4));
         let mut stuck: Vec<_> =
-            (0..TURNS).map(|_| Box::pin(together.find(one, |_| pending::<Result<_, NotReadable>>()))).collect();
+            (0..TURNS).map(|_| Box::pin(together.find(one, |_| pending::<Result<_, Away>>()))).collect();
         for question in &mut stuck {
             assert!(futures::poll!(question.as_mut()).is_pending());
         }
@@ -150,8 +152,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_another_was_asking_for_and_gave_up_is_asked_for_anew() {
-        let together = Together::<u128>::default();
-        let stuck = |_: Vec<Uuid>| pending::<Result<_, NotReadable>>();
+        let together = Together::<u128, Away>::default();
+        let stuck = |_: Vec<Uuid>| pending::<Result<_, Away>>();
         let mut first: Vec<_> = (0..TURNS).map(|_| Box::pin(together.find(Uuid::from_u128(2), stuck))).collect();
         let mut asks = Box::pin(together.find(Uuid::from_u128(4), stuck));
         let mut waits = Box::pin(together.find(Uuid::from_u128(6), |ids| async move { Ok(squares(&ids)) }));
@@ -176,8 +178,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_asked_for_by_another_sleeps() {
-        let together = Together::<u128>::default();
-        let stuck = |_: Vec<Uuid>| pending::<Result<_, NotReadable>>();
+        let together = Together::<u128, Away>::default();
+        let stuck = |_: Vec<Uuid>| pending::<Result<_, Away>>();
         let question = |id| Box::pin(together.find(Uuid::from_u128(id), stuck));
         let mut first: Vec<_> = (0..TURNS).map(|_| question(2)).collect();
         let (mut asks, mut sleeps) = (question(4), question(6));
@@ -199,8 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_told_to_all_whose_question_it_was() {
-        let together = Together::<u128>::default();
-        let fail = |_| async { Err(NotReadable("away".to_owned())) };
+        let together = Together::<u128, Away>::default();
+        let fail = |_| async { Err(Away) };
         let answers = join_all((0..10).map(|id| together.find(Uuid::from_u128(id), fail))).await;
         assert!(answers.iter().all(Result::is_err));
     }
