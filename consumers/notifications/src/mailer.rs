@@ -14,6 +14,9 @@ use crate::smtp::{Delivery, SmtpServer};
 use crate::template::{Renderer, Template};
 use crate::{Failure, LANGUAGE_UNDETERMINED, Notifications, Sending, WhyNot};
 
+/// Connections to the mail server at once: fewer than what servers grant one client, 50 with Postfix.
+const CONNECTIONS_MAX: usize = 32;
+
 /// Sends notifications as e-mail.
 pub struct Mailer<B> {
     book: B,
@@ -23,9 +26,6 @@ pub struct Mailer<B> {
     renderer: Renderer,
     connections: Semaphore,
 }
-
-/// Connections to the mail server at once: fewer than what servers grant one client, 50 with Postfix.
-const CONNECTIONS_MAX: usize = 32;
 
 /// A sender is not a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

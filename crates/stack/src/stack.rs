@@ -228,8 +228,8 @@ impl Stack {
     /// # Errors
     /// When it has ended, with the end of its log.
     pub fn running_pid(&self, server: Server) -> Result<i32> {
-        let log = || self.layout.log(server);
-        self.pid(server).ok_or_else(|| Error::Ended { server, log: log(), tail: self.layout.log_tail(server) })
+        let ended = || Error::Ended { server, log: self.layout.log(server), tail: self.layout.log_tail(server) };
+        self.pid(server).ok_or_else(ended)
     }
 
     /// Kills a server and everything below it (SIGKILL), and waits until it is gone. Its data stays.
