@@ -49,6 +49,8 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
+    /// Those that it is for: until it has ended no other batch is.
+    pub(crate) partitions: BTreeSet<u16>,
     pub(crate) items: Vec<Item>,
     /// The one item is known not to be storable: it is parked under this code.
     pub(crate) poison: Option<String>,
@@ -65,9 +67,13 @@ impl Batch {
         Self { items, ..Self::default() }
     }
 
+    pub(crate) fn for_partitions(partitions: BTreeSet<u16>) -> Self {
+        Self { partitions, ..Self::default() }
+    }
+
     /// The same inputs again, with nothing loaded.
     pub(crate) fn anew(self) -> Self {
-        Self { items: self.items, poison: self.poison, ..Self::default() }
+        Self { partitions: self.partitions, items: self.items, poison: self.poison, ..Self::default() }
     }
 
     /// Drops the inputs of partitions that were claimed anew or are gone, and then all that was loaded.
@@ -222,23 +228,23 @@ impl Needs {
     }
 }
 
-/// Chooses the next batch: at most `limit` inputs, partitions taking turns, nothing removed yet.
-pub(crate) fn choose(
-    partitions: &BTreeMap<u16, Partition>,
+/// Chooses what a batch of these partitions takes: at most `limit` inputs, partitions taking turns, nothing removed yet.
+pub(crate) fn choose<'a>(
+    partitions: impl Iterator<Item = &'a Partition>,
     limits: &Limits,
     limit: usize,
     schemas: &dyn Schemas,
     now: Timestamp,
 ) -> Vec<Item> {
-    let ready: Vec<_> = partitions.values().filter(|partition| takes_work(partition, limits)).collect();
-    let waiting: Vec<usize> = ready.iter().map(|partition| waiting(partition, limits, now)).collect();
+    let ready: Vec<_> = partitions.map(|partition| (partition, waiting(partition, limits, now))).collect();
+    let waiting: Vec<usize> = ready.iter().map(|(_, count)| *count).collect();
     let quota = (limit / ready.len().max(1)).max(1);
     let mut left = limit;
     let mut shares: Vec<usize> = waiting.iter().map(|&count| take(&mut left, count.min(quota))).collect();
     for (share, count) in shares.iter_mut().zip(&waiting) {
         *share += take(&mut left, count - *share);
     }
-    ready.iter().zip(shares).flat_map(|(partition, share)| of_partition(partition, share, schemas)).collect()
+    ready.iter().zip(shares).flat_map(|((partition, _), share)| of_partition(partition, share, schemas)).collect()
 }
 
 fn take(left: &mut usize, wanted: usize) -> usize {
@@ -253,7 +259,10 @@ fn takes_work(partition: &Partition, limits: &Limits) -> bool {
 }
 
 /// How many inputs a partition has to offer.
-fn waiting(partition: &Partition, limits: &Limits, now: Timestamp) -> usize {
+pub(crate) fn waiting(partition: &Partition, limits: &Limits, now: Timestamp) -> usize {
+    if !takes_work(partition, limits) {
+        return 0;
+    }
     let memory = &partition.memory;
     if partition.phase == Phase::Leaving {
         return memory.answers.len();

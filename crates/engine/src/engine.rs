@@ -5,6 +5,7 @@ mod gauges;
 mod happened;
 mod leaving;
 mod memory;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,15 +33,18 @@ const DRAINED_AT_ONCE: usize = 32;
 /// How long a timer that could not be fired waits, in ms.
 const FAILED_TIMER_MS: i64 = 60_000;
 
-/// One part of a leaf on the partitions that this process owns. One batch is under way at a time.
+/// Batches of one part under way at a time, each for partitions of its own: while the database commits one, the next is folded.
+const BATCHES_MAX: usize = 2;
+
+/// One part of a leaf on the partitions that this process owns.
 pub struct Engine {
     leaf: Arc<dyn Leaf>,
     schemas: Arc<dyn Schemas + Send + Sync>,
     limits: Limits,
     partitions: BTreeMap<u16, Partition>,
-    under_way: Option<UnderWay>,
+    under_way: Vec<UnderWay>,
     /// After a failure: what to try again, and when.
-    again: Option<Again>,
+    again: Vec<Again>,
     failures: u32,
     /// Inputs per batch; halved while a batch cannot be stored, doubled afterwards.
     batch_limit: usize,
@@ -89,8 +93,8 @@ impl Engine {
             batch_limit: limits.batch_max,
             limits,
             partitions: BTreeMap::new(),
-            under_way: None,
-            again: None,
+            under_way: Vec::new(),
+            again: Vec::new(),
             failures: 0,
             last_number: 0,
             calling: 0,
@@ -115,8 +119,8 @@ impl Engine {
 
     /// Whether nothing is to be done before something happens outside: what tests drain to.
     pub fn is_idle(&self) -> bool {
-        self.under_way.is_none()
-            && self.again.is_none()
+        self.under_way.is_empty()
+            && self.again.is_empty()
             && self.partitions.values().all(|partition| {
                 let memory = &partition.memory;
                 partition.phase == Phase::Live
@@ -142,8 +146,8 @@ impl Engine {
             let ask = memory.waits.ask_at().filter(|_| live);
             [claim, due, effect, behind, ask, memory.publisher.resend_at()]
         });
-        let again = self.again.as_ref().map(|again| again.at);
-        of_partitions.chain([again]).flatten().min()
+        let again = self.again.iter().map(|again| again.at);
+        of_partitions.flatten().chain(again).min()
     }
 
     /// Takes in what happened; appends what is to be done, in order.
@@ -206,10 +210,15 @@ impl Engine {
             self.advance_partition(number, now, actions);
         }
         self.perform(now, actions);
-        if self.under_way.is_none() && self.again.as_ref().is_none_or(|again| again.at <= now) {
-            match self.again.take() {
-                Some(again) => self.load_or_fold(again.batch, now, actions),
-                None => self.gather(now, actions),
+        while let Some(place) = self.again.iter().position(|again| again.at <= now) {
+            let again = self.again.remove(place);
+            self.load_or_fold(again.batch, now, actions);
+        }
+        while let Some(batch) = self.next_batch(now) {
+            let before = self.batches();
+            self.gather(batch, now, actions);
+            if self.batches() == before {
+                break;
             }
         }
         self.release(actions);
@@ -265,23 +274,26 @@ impl Engine {
     }
 
     /// Loads held and due records that may go on now; or goes straight to choosing inputs.
-    fn gather(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+    fn gather(&mut self, batch: Batch, now: Timestamp, actions: &mut Vec<Action>) {
         let mut load = Load::default();
-        for partition in self.partitions.values_mut().filter(|partition| partition.is_live()) {
-            partition.memory.gather(partition.number, &self.limits, &mut load);
+        for number in &batch.partitions {
+            if let Some(partition) = self.partitions.get_mut(number).filter(|partition| partition.is_live()) {
+                partition.memory.gather(partition.number, &self.limits, &mut load);
+            }
         }
         if load.is_empty() {
-            self.choose(now, actions);
+            self.choose(batch, now, actions);
             return;
         }
         let ticket = self.next_number();
         actions.push(Action::Load { ticket, load: load.clone() });
-        self.under_way = Some(UnderWay { ticket, batch: Batch::default(), stage: Doing::Gathering(load) });
+        self.under_way.push(UnderWay { ticket, batch, stage: Doing::Gathering(load) });
     }
 
-    fn choose(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let items = choose(&self.partitions, &self.limits, self.batch_limit, &*self.schemas, now);
-        self.load_or_fold(Batch::of(items), now, actions);
+    fn choose(&mut self, mut batch: Batch, now: Timestamp, actions: &mut Vec<Action>) {
+        let members = self.partitions.values().filter(|partition| batch.partitions.contains(&partition.number));
+        batch.items = choose(members, &self.limits, self.batch_limit, &*self.schemas, now);
+        self.load_or_fold(batch, now, actions);
     }
 
     fn load_or_fold(&mut self, batch: Batch, now: Timestamp, actions: &mut Vec<Action>) {
@@ -293,7 +305,7 @@ impl Engine {
         }
         let ticket = self.next_number();
         actions.push(Action::Load { ticket, load: load.clone() });
-        self.under_way = Some(UnderWay { ticket, batch, stage: Doing::Loading(load) });
+        self.under_way.push(UnderWay { ticket, batch, stage: Doing::Loading(load) });
     }
 
     fn loaded(
@@ -303,16 +315,15 @@ impl Engine {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        let Some(under_way) = self.under_way.take_if(|under_way| under_way.ticket == ticket) else {
+        let Some(UnderWay { mut batch, stage, .. }) = self.ended(ticket) else {
             return;
         };
-        let UnderWay { mut batch, stage, .. } = under_way;
         match (stage, result) {
-            (stage @ Doing::Committing { .. }, _) => self.under_way = Some(UnderWay { ticket, batch, stage }),
+            (stage @ Doing::Committing { .. }, _) => self.under_way.push(UnderWay { ticket, batch, stage }),
             (Doing::Gathering(load), Ok(loaded)) => {
                 self.failures = 0;
                 self.gathered(&load, *loaded);
-                self.choose(now, actions);
+                self.choose(batch, now, actions);
             }
             (Doing::Loading(load), Ok(loaded)) => {
                 self.failures = 0;
@@ -325,6 +336,12 @@ impl Engine {
             }
             (Doing::Loading(_), Err(_)) => self.try_again(batch, now),
         }
+    }
+
+    /// The batch whose load or commit has been answered.
+    fn ended(&mut self, ticket: u64) -> Option<UnderWay> {
+        let place = self.under_way.iter().position(|under_way| under_way.ticket == ticket)?;
+        Some(self.under_way.remove(place))
     }
 
     fn gathered(&mut self, asked: &Load, loaded: Loaded) {
@@ -360,11 +377,12 @@ impl Engine {
         self.failures += 1;
         self.counters.store_retries += 1;
         let wait_ms = retry_ms(self.failures, self.limits.retry_min_ms, self.limits.retry_max_ms);
-        self.again = Some(Again { at: now.plus_ms(wait_ms), batch: batch.anew() });
+        self.again.push(Again { at: now.plus_ms(wait_ms), batch: batch.anew() });
     }
 
     fn fold(&mut self, batch: Batch, now: Timestamp, actions: &mut Vec<Action>) {
-        let behind = self.partitions.values().filter(|partition| {
+        let members = batch.partitions.iter().filter_map(|number| self.partitions.get(number));
+        let behind = members.filter(|partition| {
             let behind_since = partition.memory.publisher.behind_since();
             let overdue = |since: Timestamp| now.ms_since(since) >= self.limits.publish_mark_ms;
             partition.is_live() && behind_since.is_some_and(overdue)
@@ -382,13 +400,11 @@ impl Engine {
         actions.extend(alarms.into_iter().map(Action::Alarm));
         let ticket = self.next_number();
         actions.push(Action::Commit { ticket, commit: Box::new(commit) });
-        self.under_way = Some(UnderWay { ticket, batch, stage: Doing::Committing { works, counters } });
+        self.under_way.push(UnderWay { ticket, batch, stage: Doing::Committing { works, counters } });
     }
 
     fn committed(&mut self, ticket: u64, result: Result<(), CommitError>, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some(UnderWay { mut batch, stage: Doing::Committing { works, counters }, .. }) =
-            self.under_way.take_if(|under_way| under_way.ticket == ticket)
-        else {
+        let Some(UnderWay { mut batch, stage: Doing::Committing { works, counters }, .. }) = self.ended(ticket) else {
             return;
         };
         match result {
@@ -407,7 +423,7 @@ impl Engine {
                 }
                 // What was folded for the others is folded again: nothing was written.
                 batch.items.retain(|item| self.partitions.contains_key(&item.partition));
-                self.again = Some(Again { at: now, batch: batch.anew() });
+                self.again.push(Again { at: now, batch: batch.anew() });
             }
             Err(CommitError::Data { sqlstate }) => {
                 self.bisect(batch, sqlstate, now);
@@ -437,7 +453,7 @@ impl Engine {
         let half = batch.items.len().div_ceil(2).max(1);
         batch.items.truncate(half);
         self.batch_limit = half;
-        self.again = Some(Again { at: now, batch: batch.anew() });
+        self.again.push(Again { at: now, batch: batch.anew() });
     }
 
     /// Rows that were read are as good as those that were written, while the partition is the same.

@@ -227,6 +227,8 @@ pub enum Alarm {
 pub struct Limits {
     /// Inputs in one batch.
     pub batch_max: usize,
+    /// Inputs that must wait before a batch is begun beside another: fewer are better done together, after it.
+    pub beside_min: usize,
     /// Bytes queued per partition and stream at which fetching pauses; it resumes at half.
     pub queue_bytes_max: usize,
     /// Bytes of rows in the cache, per partition.
@@ -257,6 +259,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             batch_max: 2_000,
+            beside_min: 200,
             queue_bytes_max: 4 << 20,
             cache_bytes_max: 16 << 20,
             unacknowledged_max: 20_000,

@@ -37,6 +37,8 @@ pub(crate) struct Partition {
     pub(crate) number: u16,
     pub(crate) phase: Phase,
     pub(crate) token: u64,
+    /// Rises with each batch that is begun for it.
+    pub(crate) turn: u64,
     pub(crate) memory: Memory,
 }
 
@@ -173,7 +175,7 @@ impl Timers {
 impl Partition {
     pub(crate) fn claiming(number: u16) -> Self {
         let phase = Phase::Claiming { retry_at: None, attempts: 0 };
-        Self { number, phase, token: 0, memory: Memory::empty() }
+        Self { number, phase, token: 0, turn: 0, memory: Memory::empty() }
     }
 
     pub(crate) fn is_live(&self) -> bool {

@@ -197,7 +197,7 @@ impl Recovery {
             *causes.entry(message.cause).or_default() += 1;
         }
         let sums = Recovered { partition: number, incarnation, known: known.1, highest: base, ..Recovered::default() };
-        let partition = Partition { number, phase: Phase::Live, token: 0, memory };
+        let partition = Partition { phase: Phase::Live, memory, ..Partition::claiming(number) };
         Ok(Some(Self {
             leaf,
             schemas,

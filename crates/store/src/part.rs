@@ -1,10 +1,10 @@
 use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use daybook_engine::{Claimed, Commit, CommitError, Load, LoadError, Loaded, Spec};
 use daybook_events::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool, Row, SqlSafeStr};
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::error::{commit_error, leaves_connection_usable, load_error, load_timeout, sqlstate};
@@ -25,8 +25,8 @@ pub struct Answered<T> {
     pub at: Timestamp,
 }
 
-/// The tables of one part. Loads and commits go through one connection of its own, one at a time and in the order
-/// of the calls; claims go beside it, so that one that waits for an old owner holds up no batch.
+/// The tables of one part. Loads and commits go through connections of its own, as many as there are calls at a time: the engine has
+/// few batches under way. Claims go beside them, so that one that waits for an old owner holds up no batch.
 ///
 /// A connection is opened when it is needed and given up when its state is in doubt, also when a call is dropped
 /// halfway. Whoever calls waits between attempts.
@@ -40,7 +40,8 @@ pub struct PartStore {
     commit_sql: String,
     load_sql: LoadSql,
     tables: HashSet<&'static str>,
-    writer: Mutex<Option<PgConnection>>,
+    /// Connections that nobody uses now.
+    writers: Mutex<Vec<PgConnection>>,
 }
 
 impl PartStore {
@@ -56,7 +57,7 @@ impl PartStore {
             commit_sql: function::call_sql(&names),
             load_sql: LoadSql::new(&names.control, &names.derived(generation)),
             tables: spec.tables.iter().map(|table| table.name).collect(),
-            writer: Mutex::new(None),
+            writers: Mutex::default(),
             settings: settings.clone(),
             pool,
             names,
@@ -87,12 +88,11 @@ impl PartStore {
     /// # Errors
     /// The SQLSTATE; worth another try, but for class XX: a row that this version cannot read.
     pub async fn load(&self, ask: &Load) -> Result<Answered<Loaded>, LoadError> {
-        let mut writer = self.writer.lock().await;
-        let mut connection = self.taken(&mut writer).await.map_err(|error| load_error(&error))?;
+        let mut connection = self.writer().await.map_err(|error| load_error(&error))?;
         let loaded =
             timeout(ANSWER_TIMEOUT, load(&mut connection, &self.load_sql, ask)).await.map_err(|_| load_timeout())?;
         if loaded.as_ref().err().is_none_or(leaves_connection_usable) {
-            *writer = Some(connection);
+            self.give_back(connection);
         }
         loaded.map_err(|error| load_error(&error))
     }
@@ -106,13 +106,11 @@ impl PartStore {
             return Err(CommitError::Data { sqlstate: UNDEFINED_TABLE.to_owned() });
         }
         let arguments = arguments::of_commit(commit).map_err(|error| commit_error(&sqlx::Error::Encode(error)))?;
-        let mut writer = self.writer.lock().await;
-        let mut connection =
-            self.taken(&mut writer).await.map_err(|error| CommitError::Retry { sqlstate: sqlstate(&error) })?;
+        let mut connection = self.writer().await.map_err(|error| CommitError::Retry { sqlstate: sqlstate(&error) })?;
         let call = sqlx::query_with(AssertSqlSafe(self.commit_sql.as_str()), arguments).fetch_one(&mut connection);
         let answer = timeout(ANSWER_TIMEOUT, call).await.map_err(|_| CommitError::Unknown)?;
         if answer.as_ref().err().is_none_or(leaves_connection_usable) {
-            *writer = Some(connection);
+            self.give_back(connection);
         }
         let (failed, at) = answer.and_then(|row| verdict(&row)).map_err(|error| commit_error(&error))?;
         if failed.is_empty() { Ok(Answered { value: (), at }) } else { Err(CommitError::Fenced(failed)) }
@@ -126,10 +124,11 @@ impl PartStore {
         answered("housekeeping", maintain::maintain(&self.pool, &self.names.control)).await
     }
 
-    /// The writer's connection, opened if there is none. It is put back only when its state is known to be good:
+    /// A connection that nobody else uses, opened if there is none. It is given back only when its state is known to be good:
     /// a caller that goes away takes it along.
-    async fn taken(&self, writer: &mut Option<PgConnection>) -> Result<PgConnection, sqlx::Error> {
-        if let Some(connection) = writer.take() {
+    async fn writer(&self) -> Result<PgConnection, sqlx::Error> {
+        let idle = self.idle().pop();
+        if let Some(connection) = idle {
             return Ok(connection);
         }
         let open = async {
@@ -141,16 +140,25 @@ impl PartStore {
         timeout(CONNECT_TIMEOUT, open).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
-    /// Closes the writer's connection in good order.
+    fn give_back(&self, connection: PgConnection) {
+        self.idle().push(connection);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the writers' connections in good order.
     pub async fn close(&self) {
-        if let Some(connection) = self.writer.lock().await.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::debug!(
-                part = self.names.part,
-                sqlstate = sqlstate(&error),
-                "closing the writer's connection failed"
-            );
+        let idle = std::mem::take(&mut *self.idle());
+        for connection in idle {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(
+                    part = self.names.part,
+                    sqlstate = sqlstate(&error),
+                    "closing a writer's connection failed"
+                );
+            }
         }
     }
 }

@@ -211,7 +211,7 @@ mod tests {
         let mut engine = cut_off();
         let limits = engine.limits.clone();
         let chosen = |engine: &Engine, ms| {
-            choose(&engine.partitions, &limits, usize::MAX, &StaticSchemas, Timestamp(0).plus_ms(ms)).len()
+            choose(engine.partitions.values(), &limits, usize::MAX, &StaticSchemas, Timestamp(0).plus_ms(ms)).len()
         };
         let memory = &mut engine.partitions.get_mut(&0).expect("it is there").memory;
         for offset in 0..2 {

@@ -54,7 +54,7 @@ impl Engine {
                     unpublished.clear();
                 }
                 let (data, control) = (memory.next_data, memory.next_control);
-                *partition = Partition { number, phase: Phase::Live, token, memory };
+                *partition = Partition { phase: Phase::Live, token, memory, ..Partition::claiming(number) };
                 if !unpublished.is_empty() {
                     self.counters.republished += unpublished.len() as u64;
                     actions.push(Action::Publish { partition: number, attempt, messages: unpublished });

@@ -34,19 +34,20 @@ impl Engine {
 
     /// Lets go of leaving partitions with nothing in flight.
     pub(super) fn release(&mut self, actions: &mut Vec<Action>) {
-        let busy = |number: u16| match &self.under_way {
-            Some(UnderWay { stage: Doing::Committing { works, .. }, .. }) => {
-                works.iter().any(|work| work.number == number)
-            }
-            Some(UnderWay { batch, .. }) => batch.items.iter().any(|item| item.partition == number),
-            None => false,
+        let is_busy = |number: u16| {
+            self.under_way.iter().any(|under_way| match &under_way.stage {
+                Doing::Committing { works, .. } => works.iter().any(|work| work.number == number),
+                Doing::Gathering(_) | Doing::Loading(_) => {
+                    under_way.batch.items.iter().any(|item| item.partition == number)
+                }
+            })
         };
         let leaving = self.partitions.values().filter(|partition| {
             let memory = &partition.memory;
             partition.phase == Phase::Leaving
                 && memory.answers.is_empty()
                 && !memory.calling()
-                && !busy(partition.number)
+                && !is_busy(partition.number)
         });
         let leaving: Vec<u16> = leaving.map(|partition| partition.number).collect();
         for number in leaving {
