@@ -8,6 +8,11 @@ use uuid::Uuid;
 
 use crate::Failure;
 
+/// Nothing is written of a field that is as it was at first: the row is written anew at every transition.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Where an instance stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -65,11 +70,15 @@ pub(crate) struct StepState {
     pub(crate) name: String,
     pub(crate) status: StepStatus,
     /// Commands sent.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) attempts: u32,
     /// How many of them are known not to have been carried out.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) rejections: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) undo_attempts: u32,
     /// Key that the command was sent to; its undo must go there too.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) key: Option<Uuid>,
 }
 
@@ -113,8 +122,10 @@ pub(crate) struct Awaited {
     pub(crate) sent_at: Timestamp,
     pub(crate) wake: Wake,
     /// Code of the latest rejection, while it is tried again.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) rejected: Option<String>,
     /// An operator asked again.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) retried: bool,
 }
 
@@ -147,17 +158,24 @@ pub(crate) struct Instance<D> {
     /// None where it was canceled before it was started.
     pub(crate) data: Option<D>,
     pub(crate) steps: Vec<StepState>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) awaited: Option<Awaited>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) failure: Option<Failure>,
     /// The start's closing event has been published.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) closed: bool,
     /// The reply that the start is owed.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) start: Option<Owed>,
     /// The cancel command has been taken.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) canceled: bool,
     /// The cancel's closing event has been published.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) cancel_closed: bool,
     /// The replies that cancel commands are owed, at most [`crate::CANCELS_MAX`].
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) cancels: Vec<Owed>,
     /// Who drives it: the thread of the start, or of the cancel.
     pub(crate) thread: Thread,

@@ -185,7 +185,7 @@ async fn blocked(connection: &mut PgConnection, control: &str, partition: u16) -
 }
 
 async fn next_due(connection: &mut PgConnection, derived: &str, partition: u16) -> Result<Option<Timestamp>, Error> {
-    let sql = format!("SELECT min(due) FROM {derived}.state WHERE part = $1");
+    let sql = format!("SELECT min(wake) FROM {derived}.state WHERE part = $1");
     let due: Option<Moment> = sqlx::query_scalar(AssertSqlSafe(sql))
         .bind(i32::from(partition))
         .fetch_one(connection)

@@ -22,6 +22,7 @@ pub(crate) struct LoadSql {
     rows: String,
     applied: String,
     held: String,
+    wake: String,
     due: String,
     next_due: String,
     parked: String,
@@ -44,13 +45,15 @@ impl LoadSql {
                 "SELECT stream, log_offset, time, key, header, value, number FROM {control}.held
                    WHERE part = $1 AND key_hash = sha256($2) ORDER BY number LIMIT $3"
             ),
+            // Whoever does it, and however often: it says nothing that was not so.
+            wake: format!("UPDATE {derived}.state SET wake = due WHERE part = $1 AND wake <= $2 AND wake < due"),
             due: format!(
                 "SELECT due, key, sub FROM {derived}.state
-                   WHERE part = $1 AND due <= $2
-                     AND (due, key, sub) > (coalesce($3, '-infinity'::timestamptz), $4::uuid, $5::uuid)
-                   ORDER BY due, key, sub LIMIT $6"
+                   WHERE part = $1 AND wake <= $2
+                     AND (wake, key, sub) > (coalesce($3, '-infinity'::timestamptz), $4::uuid, $5::uuid)
+                   ORDER BY wake, key, sub LIMIT $6"
             ),
-            next_due: format!("SELECT min(due) FROM {derived}.state WHERE part = $1 AND due > $2"),
+            next_due: format!("SELECT min(wake) FROM {derived}.state WHERE part = $1 AND wake > $2"),
             parked: format!(
                 "SELECT stream, log_offset, time, key, header, value, id, part, code, detail, attempts, parked_at, blocks
                    FROM {control}.parked WHERE id = ANY ($1)"
@@ -142,7 +145,15 @@ async fn held(connection: &mut PgConnection, sql: &LoadSql, ask: &HeldAsk) -> Re
     found.iter().map(record).collect()
 }
 
+/// Rows that are found too early are moved before the first page is read. After that, `wake` is `due` of all that are found.
 async fn due(connection: &mut PgConnection, sql: &LoadSql, ask: &DueAsk) -> Result<Vec<DueRow>, sqlx::Error> {
+    if ask.after.is_none() {
+        sqlx::query(AssertSqlSafe(sql.wake.as_str()))
+            .bind(i32::from(ask.partition))
+            .bind(Moment(ask.until))
+            .execute(&mut *connection)
+            .await?;
+    }
     let (after, key) = ask.after.unzip();
     let key = key.unwrap_or(RowKey::entity(Uuid::nil()));
     let found: Vec<(Moment, Uuid, Uuid)> = sqlx::query_as(AssertSqlSafe(sql.due.as_str()))

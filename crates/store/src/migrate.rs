@@ -10,7 +10,7 @@ use crate::names::{Names, quoted};
 use crate::{Error, Identity, Refusal, Seen, StartFrom, function, ring};
 
 /// Version of the tables that this program makes and expects.
-pub const SCHEMA_VERSION: i32 = 1;
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// Nobody else changes schemas of this platform while this is held; the number is our own.
 const MIGRATION_LOCK: i64 = 0x0064_6179_626f_6f6b;
@@ -80,6 +80,9 @@ pub(crate) async fn part(
     match version(connection, names).await? {
         None => create(connection, names, spec).await?,
         Some(SCHEMA_VERSION) => (),
+        Some(1) => {
+            run(connection, filled(include_str!("sql/to_2.sql"), names), "bringing the tables to version 2").await?
+        }
         Some(found) => return Err(wrong_version(names, found).into()),
     }
     let generation = match live(connection, names).await? {
@@ -99,7 +102,12 @@ pub(crate) async fn part(
     Ok(generation)
 }
 
-/// A version that is not ours: once there are several, the steps between them stand here.
+/// SQL with the names of the part's schemas put in.
+fn filled(sql: &str, names: &Names) -> String {
+    sql.replace("{control}", &names.control).replace("{derived}", &names.derived(FIRST_GENERATION))
+}
+
+/// A version that no step leads from.
 fn wrong_version(names: &Names, found: i32) -> Refusal {
     let (part, known) = (names.part.clone(), SCHEMA_VERSION);
     if found > known {
@@ -222,7 +230,7 @@ async fn live(connection: &mut PgConnection, names: &Names) -> Result<Option<(Id
 pub(crate) async fn stored_identity(connection: &mut PgConnection, names: &Names) -> Result<Option<Identity>, Error> {
     match version(connection, names).await? {
         None => Ok(None),
-        Some(SCHEMA_VERSION) => Ok(live(connection, names).await?.map(|(identity, _)| identity)),
+        Some(1..=SCHEMA_VERSION) => Ok(live(connection, names).await?.map(|(identity, _)| identity)),
         Some(found) => Err(wrong_version(names, found).into()),
     }
 }

@@ -46,3 +46,116 @@ impl Engine {
         Some(Batch::for_partitions(partitions))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use daybook_events::StaticSchemas;
+
+    use super::*;
+    use crate::{Context, Fault, Input, Output, PartKind, Record, Rows, SchemaLookup, Spec, Stream};
+
+    struct Nothing(Spec);
+
+    impl Leaf for Nothing {
+        fn spec(&self) -> &Spec {
+            &self.0
+        }
+
+        fn parts(&self, _: &Input<'_>, _: &mut Vec<uuid::Uuid>) {}
+
+        fn handle(&self, _: &Input<'_>, _: &mut Rows<'_>, _: &Context, _: &mut Output) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    const ENOUGH: usize = 10;
+    const NOW: Timestamp = Timestamp(0);
+
+    /// An engine with four live partitions.
+    fn engine() -> Engine {
+        let spec = Spec {
+            name: "nothing",
+            kind: PartKind::Aggregate,
+            input: "test.nothing.commands.v1",
+            control: "test.nothing.control.v1".to_owned(),
+            outputs: Vec::new(),
+            tables: Vec::new(),
+            effects: None,
+        };
+        let limits = Limits { beside_min: ENOUGH, ..Limits::default() };
+        let mut engine = Engine::new(Arc::new(Nothing(spec)), Arc::new(StaticSchemas), limits);
+        for number in 0..4 {
+            engine.partitions.insert(number, Partition { phase: Phase::Live, ..Partition::claiming(number) });
+        }
+        engine
+    }
+
+    /// So many more wait in a partition.
+    fn wait(engine: &mut Engine, partition: u16, count: usize) {
+        let queue = &mut engine.partitions.get_mut(&partition).expect("it is there").memory.data;
+        for _ in 0..count {
+            let record = Record {
+                stream: Stream::Data,
+                partition,
+                offset: queue.next,
+                time: NOW,
+                key: None,
+                header: None,
+                value: None,
+                schema: SchemaLookup::Unframed,
+            };
+            queue.push(record).expect("it is the next one");
+        }
+    }
+
+    /// Begins the next batch and answers its partitions.
+    fn begin(engine: &mut Engine) -> Option<Vec<u16>> {
+        let batch = engine.next_batch(NOW)?;
+        let partitions = batch.partitions.iter().copied().collect();
+        let ticket = engine.next_number();
+        engine.under_way.push(UnderWay { ticket, batch, stage: Doing::Loading(Load::default()) });
+        Some(partitions)
+    }
+
+    #[test]
+    fn little_is_done_in_one_batch_and_nothing_beside_it() {
+        let mut engine = engine();
+        wait(&mut engine, 1, 2 * ENOUGH - 1);
+        assert_eq!(begin(&mut engine), Some(vec![0, 1, 2, 3]));
+        wait(&mut engine, 0, ENOUGH);
+        assert_eq!(begin(&mut engine), None, "its partitions have a batch");
+    }
+
+    #[test]
+    fn much_is_done_in_two_and_no_more() {
+        let mut engine = engine();
+        (0..4).for_each(|number| wait(&mut engine, number, ENOUGH));
+        assert_eq!(begin(&mut engine), Some(vec![0, 1]));
+        assert_eq!(begin(&mut engine), Some(vec![2, 3]));
+        engine.partitions.insert(4, Partition { phase: Phase::Live, ..Partition::claiming(4) });
+        wait(&mut engine, 4, ENOUGH);
+        assert_eq!(begin(&mut engine), None, "two are under way");
+        engine.under_way.remove(0);
+        assert_eq!(begin(&mut engine), Some(vec![0, 1, 4]));
+    }
+
+    #[test]
+    fn too_little_waits_for_the_other_batch_to_end() {
+        let mut engine = engine();
+        wait(&mut engine, 0, 3 * ENOUGH);
+        wait(&mut engine, 1, ENOUGH - 1);
+        assert_eq!(begin(&mut engine), Some(vec![0]));
+        assert_eq!(begin(&mut engine), None);
+    }
+
+    #[test]
+    fn a_partition_with_little_has_its_turn_beside_one_with_much() {
+        let mut engine = engine();
+        wait(&mut engine, 0, 100 * ENOUGH);
+        wait(&mut engine, 1, 1);
+        assert_eq!(begin(&mut engine), Some(vec![0]));
+        engine.under_way.clear();
+        assert_eq!(begin(&mut engine), Some(vec![1]));
+        assert_eq!(begin(&mut engine), Some(vec![0, 2, 3]), "much waits beside it");
+    }
+}

@@ -2,6 +2,7 @@ CREATE OR REPLACE FUNCTION {control}.commit_batch({arguments}, OUT failed int[],
 LANGUAGE plpgsql AS $commit$
 #variable_conflict use_column
 DECLARE
+  began timestamptz := clock_timestamp();
   locked int;
 BEGIN
   failed := '{}';
@@ -29,10 +30,15 @@ BEGIN
     WHERE p.part = mine.part;
 
   IF cardinality(s_key) > 0 THEN
-    INSERT INTO {derived}.state AS s (key, sub, part, number, due, status, body)
-      SELECT * FROM unnest(s_key, s_sub, s_part, s_number, s_due, s_status, s_body)
+    -- A saga's deadline moves on with each step. The row stays where it is in the index of times while that is still to come and not
+    -- too late: it is then found too early once, and moved (load.rs).
+    INSERT INTO {derived}.state AS s (key, sub, part, number, due, wake, status, body)
+      SELECT key, sub, part, number, due, due, status, body
+        FROM unnest(s_key, s_sub, s_part, s_number, s_due, s_status, s_body)
+          AS put (key, sub, part, number, due, status, body)
       ON CONFLICT (key, sub) DO UPDATE
-        SET number = excluded.number, due = excluded.due, status = excluded.status, body = excluded.body;
+        SET number = excluded.number, due = excluded.due, status = excluded.status, body = excluded.body,
+            wake = CASE WHEN s.wake <= excluded.due AND s.wake > began THEN s.wake ELSE excluded.due END;
   END IF;
   IF cardinality(d_key) > 0 THEN
     DELETE FROM {derived}.state s USING unnest(d_key, d_sub) AS gone (key, sub)

@@ -200,6 +200,39 @@ async fn timers_are_paged_in_the_order_of_time_and_key() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_deadline_that_moves_on_is_found_when_it_has_come_and_not_before() -> Result<()> {
+    let bench = Bench::new().await?;
+    let part = bench.part().await?;
+    let claimed = part.claim(0).await?;
+    let in_minutes = |minutes: i64| claimed.at.plus_ms(minutes * 60_000);
+    let mut partition = next(&claimed.value);
+    let mut put = async |due| {
+        let commit = Commit { rows: vec![state(0, RowKey::entity(id(1)), 1, due)], ..of_partition(partition.clone()) };
+        part.commit(&commit).await.expect("committed");
+        partition.version += 1;
+    };
+    let found = async |until| {
+        let ask = DueAsk { partition: 0, until, after: None, limit: 2 };
+        let loaded = part.load(&Load { due: vec![ask], ..Load::default() }).await.expect("loaded").value;
+        let due: Vec<_> = loaded.due.into_iter().map(|row| row.due).collect();
+        (due, loaded.next_due[0].1)
+    };
+    put(Some(in_minutes(1))).await;
+    put(Some(in_minutes(20))).await;
+    assert_eq!(found(in_minutes(0)).await, (vec![], Some(in_minutes(1))), "asked about too early, never too late");
+    assert_eq!(found(in_minutes(2)).await, (vec![], Some(in_minutes(20))));
+    assert_eq!(found(in_minutes(20)).await, (vec![in_minutes(20)], None));
+    put(Some(in_minutes(3))).await;
+    assert_eq!(found(in_minutes(3)).await, (vec![in_minutes(3)], None), "sooner than before");
+    put(Some(in_minutes(-2))).await;
+    put(Some(in_minutes(5))).await;
+    assert_eq!(found(in_minutes(0)).await, (vec![], Some(in_minutes(5))), "the earlier one has passed");
+    put(None).await;
+    assert_eq!(found(in_minutes(60)).await, (vec![], None));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_command_gets_its_closing_later_and_keeps_its_hash() -> Result<()> {
     let bench = Bench::new().await?;
     let part = bench.part().await?;

@@ -1,11 +1,12 @@
 //! A part and its log belong together, from birth.
 
 use anyhow::Result;
-use daybook_engine::PARTITIONS;
+use daybook_engine::{Commit, DueAsk, DueRow, HistoryRow, Load, PARTITIONS, RowKey};
+use daybook_events::Timestamp;
 use daybook_store::{Error, Refusal, Settings, StartFrom, Store};
 use sqlx::AssertSqlSafe;
 
-use crate::bench::{Bench, fresh_log, log};
+use crate::bench::{Bench, fresh_log, id, log, next, of_partition, state};
 
 fn refusal<T>(result: Result<T, Error>) -> Refusal {
     match result {
@@ -58,6 +59,37 @@ async fn a_database_of_another_version_is_refused() -> Result<()> {
         assert_eq!(matches!(told, Refusal::NewerDatabase { .. }), newer, "{told}");
         assert_eq!(matches!(told, Refusal::OlderDatabase { .. }), !newer, "{told}");
     }
+    Ok(())
+}
+
+/// Takes the tables of version 2 back to version 1.
+const BACK_TO_1: &str = "
+    ALTER TABLE {}_g1.state DROP CONSTRAINT state_wakes_in_time, DROP COLUMN wake;
+    CREATE INDEX state_due ON {}_g1.state (part, due, key, sub) WHERE due IS NOT NULL;
+    ALTER TABLE {}_g1.history DROP CONSTRAINT history_pkey, ADD PRIMARY KEY (number);
+    CREATE INDEX history_key ON {}_g1.history (key, number);
+    UPDATE {}.schema_version SET version = 1;";
+
+#[tokio::test]
+async fn older_tables_are_brought_up_to_date_with_all_that_is_in_them() -> Result<()> {
+    let bench = Bench::new().await?;
+    let part = bench.part().await?;
+    let (due, key) = (Timestamp(1_767_225_600_123_456), RowKey::entity(id(1)));
+    let claimed = part.claim(0).await?.value;
+    let rows = vec![state(0, key, 1, Some(due))];
+    let history = vec![HistoryRow { partition: 0, key: id(1), at: due, entry: "{}".to_owned() }];
+    part.commit(&Commit { rows, history, ..of_partition(next(&claimed)) }).await.expect("committed");
+    let back = BACK_TO_1.replace("{}", &format!("{}enrollment_saga", bench.prefix));
+    sqlx::raw_sql(AssertSqlSafe(back)).execute(&mut bench.beside().await?).await?;
+
+    assert_eq!(bench.store.identity("enrollment-saga").await?, Some(fresh_log().identity()));
+    let part = bench.part().await?;
+    assert_eq!(part.claim(0).await?.value.next_due, Some(due));
+    let ask = DueAsk { partition: 0, until: due, after: None, limit: 2 };
+    let loaded = part.load(&Load { due: vec![ask], ..Load::default() }).await.expect("loaded").value;
+    assert_eq!(loaded.due, [DueRow { partition: 0, due, row: key }]);
+    assert_eq!(bench.store.operator("enrollment-saga")?.history(id(1), 0).await?.len(), 1);
+    bench.part().await?;
     Ok(())
 }
 
