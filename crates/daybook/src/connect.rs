@@ -126,3 +126,14 @@ pub fn limits(engine: &Engine) -> Limits {
         ..Limits::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_has_the_bounds_of_the_settings_also_where_nobody_reads_settings() {
+        let settings = Settings::load(&Sources::default(), &[]).expect("the defaults are settings");
+        assert_eq!(limits(&settings.engine), Limits::default());
+    }
+}

@@ -222,8 +222,8 @@ pub enum Alarm {
     },
 }
 
-/// The bounds of one engine; every one has a metric.
-#[derive(Clone, Debug)]
+/// The bounds of one engine; every one has a metric. The default is that of the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Inputs in one batch.
     pub batch_max: usize,
@@ -260,9 +260,9 @@ impl Default for Limits {
         Self {
             batch_max: 2_000,
             beside_min: 200,
-            queue_bytes_max: 4 << 20,
-            cache_bytes_max: 16 << 20,
-            unacknowledged_max: 20_000,
+            queue_bytes_max: 8 << 20,
+            cache_bytes_max: 2 << 20,
+            unacknowledged_max: 10_000,
             held_max: 100_000,
             intents_max: 5_000,
             calls_due_max: 32,
