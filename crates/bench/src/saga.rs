@@ -25,8 +25,9 @@ use crate::{Case, Figures, Report, Settings, journey, latencies};
 /// What is counted, and what goes before it.
 const MEASURED: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_secs(3);
-/// How long everything is under full load before anything is measured: until then the broker compiles itself.
-const FIRST_WARM_UP: Duration = Duration::from_secs(20);
+/// So many at once, for so long, before anything is measured: until then the broker compiles itself, and small requests are other code
+/// to it than large ones. It is twice as fast afterwards.
+const FIRST_WARM_UP: [(usize, Duration); 2] = [(128, Duration::from_secs(60)), (SATURATION, Duration::from_secs(15))];
 /// How long a single journey may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// So many at once that only the machine is the limit.
@@ -93,9 +94,11 @@ async fn repeated(settings: &Settings, stage: &Stage, loads: &mut [(Wanted, Case
     let log = stage.log(&specs, &TYPES).await?;
     let store = stage.store().await?;
     let running = Running::start(parts, &log, &store)?;
-    let mut warm_up = Load::new(&log, Wanted { at_once: SATURATION, courses: COURSES }).await?;
-    warm_up.run(settings.time(FIRST_WARM_UP)).await?;
-    warm_up.finish().await?;
+    for (at_once, duration) in FIRST_WARM_UP {
+        let mut load = Load::new(&log, Wanted { at_once, courses: COURSES }).await?;
+        load.run(settings.time(duration)).await?;
+        load.finish().await?;
+    }
     for _ in 0..settings.reps {
         for (wanted, case) in &mut *loads {
             case.runs.push(driven(settings, stage, &log, *wanted).await?);

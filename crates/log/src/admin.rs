@@ -7,7 +7,7 @@ use daybook_engine::PARTITIONS;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::Client;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -214,33 +214,25 @@ impl Admin {
     /// # Errors
     /// When no broker answers in time.
     pub async fn ends(&self, topic: &str, partition: u16) -> Result<Ends, Error> {
-        let until = Instant::now() + ANSWER_TIMEOUT;
-        loop {
-            let wire = self.settings.wire(topic);
-            let asked = self
-                .ask(move |client| Ok(client.fetch_watermarks(&wire, i32::from(partition), ANSWER_TIMEOUT)))
-                .await?;
-            match asked {
-                Ok((start, end)) => return Ok(Ends { start, end }),
-                Err(failed) if has_no_leader(&failed) && Instant::now() < until => {
-                    tokio::time::sleep(ASK_POLL).await;
-                }
-                Err(source) => return Err(Error::Kafka { during: "ask for the ends of a partition", source }),
-            }
-        }
+        let wire = self.settings.wire(topic);
+        let (start, end) = self
+            .ask_leaders("ask for the ends of a partition", move |client| {
+                client.fetch_watermarks(&wire, i32::from(partition), ANSWER_TIMEOUT)
+            })
+            .await?;
+        Ok(Ends { start, end })
     }
 
     /// The offset that the next record of each partition gets, for each of these topics: one question, where [`Admin::ends`] takes two for
-    /// each partition.
+    /// each partition. Asked again for a while when one has no leader at the moment.
     ///
     /// # Errors
-    /// When a leader is missing, or does not answer in time.
+    /// When no broker answers in time.
     pub async fn all_ends(&self, topics: &[&str]) -> Result<Vec<[i64; PARTITIONS as usize]>, Error> {
         let wire: Vec<String> = topics.iter().map(|topic| self.settings.wire(topic)).collect();
         let ends = self
-            .ask(move |client| {
+            .ask_leaders("ask for the ends of topics", move |client| {
                 native::ends(client, &wire, PARTITIONS, ANSWER_TIMEOUT)
-                    .map_err(Error::kafka("ask for the ends of topics"))
             })
             .await?;
         Ok(ends.as_chunks().0.to_vec())
@@ -260,6 +252,25 @@ impl Admin {
         .await
     }
 
+    /// Asks again for as long as a partition has no leader.
+    async fn ask_leaders<T: Send + 'static>(
+        &self,
+        during: &'static str,
+        question: impl Fn(&Client<Quiet>) -> KafkaResult<T> + Clone + Send + 'static,
+    ) -> Result<T, Error> {
+        let until = Instant::now() + ANSWER_TIMEOUT;
+        loop {
+            let question = question.clone();
+            match self.ask(move |client| Ok(question(client))).await? {
+                Ok(answer) => return Ok(answer),
+                Err(failed) if has_no_leader(&failed) && Instant::now() < until => {
+                    tokio::time::sleep(ASK_POLL).await;
+                }
+                Err(source) => return Err(Error::Kafka { during, source }),
+            }
+        }
+    }
+
     /// librdkafka's questions block their thread.
     async fn ask<T: Send + 'static>(
         &self,
@@ -274,8 +285,22 @@ impl Admin {
 
 /// So it is right after a topic was created, and while leaders change.
 fn has_no_leader(failed: &KafkaError) -> bool {
-    matches!(
-        failed,
-        KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable)
-    )
+    use RDKafkaErrorCode::{LeaderNotAvailable, NotLeaderForPartition};
+    let (KafkaError::MetadataFetch(code) | KafkaError::OffsetFetch(code)) = failed else {
+        return false;
+    };
+    matches!(code, NotLeaderForPartition | LeaderNotAvailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_questions_for_ends_may_find_a_partition_without_a_leader() {
+        let code = RDKafkaErrorCode::NotLeaderForPartition;
+        assert!(has_no_leader(&KafkaError::MetadataFetch(code)));
+        assert!(has_no_leader(&KafkaError::OffsetFetch(code)));
+        assert!(!has_no_leader(&KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownTopic)));
+    }
 }

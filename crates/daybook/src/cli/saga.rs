@@ -82,11 +82,14 @@ struct State {
     failure: Option<Value>,
 }
 
+/// Nothing is written of a count that is zero.
 #[derive(Deserialize)]
 struct Step {
     name: String,
     status: String,
+    #[serde(default)]
     attempts: u32,
+    #[serde(default)]
     undo_attempts: u32,
 }
 
