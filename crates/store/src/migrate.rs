@@ -134,10 +134,10 @@ async fn version(connection: &mut PgConnection, names: &Names) -> Result<Option<
 
 async fn create(connection: &mut PgConnection, names: &Names, spec: &Spec) -> Result<(), Error> {
     let (control, derived) = (&names.control, names.derived(FIRST_GENERATION));
-    let mut sql = include_str!("sql/control.sql").replace("{control}", control);
+    let mut sql = filled(include_str!("sql/control.sql"), names);
     sql.push_str(&ring::OUTBOX.create_sql(control));
     sql.push_str(&ring::APPLIED.create_sql(control));
-    sql.push_str(&include_str!("sql/derived.sql").replace("{derived}", &derived).replace("{updated}", UPDATED));
+    sql.push_str(&filled(include_str!("sql/derived.sql"), names).replace("{updated}", UPDATED));
     if spec.kind == PartKind::Saga {
         sql.push_str(&format!(
             "CREATE INDEX state_open ON {derived}.state (status, key)
