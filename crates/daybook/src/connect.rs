@@ -81,6 +81,7 @@ pub fn store_settings(settings: &Settings, parts: usize) -> Result<daybook_store
         read_url: settings.store.read_only_url.clone(),
         schema_prefix: settings.store.schema_prefix.clone(),
         connections: SHARED_CONNECTIONS,
+        spare_connections: allowed - needed,
         read_connections: READ_CONNECTIONS,
     })
 }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use daybook_events::{DiscardParked, Message, RedriveParked, ResolveEffect, Schemas, Timestamp, Writer, decode};
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use uuid::Uuid;
 
 use crate::marks::Verdict;
@@ -54,8 +56,10 @@ pub(crate) struct Batch {
     pub(crate) items: Vec<Item>,
     /// The one item is known not to be storable: it is parked under this code.
     pub(crate) poison: Option<String>,
-    /// Everything asked for, absent ones included. Ordered: what the cache keeps depends on it, and a seed has to replay.
-    pub(crate) rows: BTreeMap<(u16, RowKey), Option<Row>>,
+    /// Everything that is needed, absent ones included.
+    pub(crate) rows: HashMap<(u16, RowKey), Option<Row>>,
+    /// Those that no cache had, in the order in which they were asked for.
+    pub(crate) loaded: Vec<(u16, RowKey)>,
     pub(crate) applied: HashMap<Uuid, Option<Applied>>,
     pub(crate) parked: HashMap<Uuid, Option<Parked>>,
     /// Parked records that are to be applied again, by their parked id.
@@ -89,9 +93,8 @@ impl Batch {
     }
 
     pub(crate) fn load(&mut self, asked: &Load, loaded: Loaded, schemas: &dyn Schemas) {
-        for &(partition, key) in &asked.rows {
-            self.rows.insert((partition, key), None);
-        }
+        self.rows.extend(asked.rows.iter().map(|&place| (place, None)));
+        self.loaded.extend(&asked.rows);
         let partitions: HashMap<RowKey, u16> = asked.rows.iter().map(|&(partition, key)| (key, partition)).collect();
         for (key, row) in loaded.rows {
             if let Some(&partition) = partitions.get(&key) {
@@ -118,17 +121,17 @@ impl Batch {
         }
         let mut load = Load::default();
         for (number, key) in needs.rows {
-            if self.rows.contains_key(&(number, key)) {
+            let Entry::Vacant(place) = self.rows.entry((number, key)) else {
                 continue;
-            }
+            };
             let cache = partitions.get_mut(&number).map(|partition| &mut partition.memory.cache);
             match cache.and_then(|cache| cache.touched(&key)) {
-                Some(row) => {
-                    self.rows.insert((number, key), row);
-                }
+                Some(row) => drop(place.insert(row)),
                 None => load.rows.push((number, key)),
             }
         }
+        load.rows.sort_unstable();
+        load.rows.dedup();
         load.applied = needs.applied.into_iter().filter(|id| !self.applied.contains_key(id)).collect();
         load.parked = needs.parked.into_iter().filter(|id| !self.parked.contains_key(id)).collect();
         load
@@ -148,7 +151,8 @@ impl Load {
 /// Ordered: rows touch the cache as they come, and a seed has to replay.
 #[derive(Default)]
 struct Needs {
-    rows: BTreeSet<(u16, RowKey)>,
+    /// As often as an input needs them.
+    rows: Vec<(u16, RowKey)>,
     applied: BTreeSet<Uuid>,
     parked: BTreeSet<Uuid>,
 }
@@ -181,7 +185,7 @@ impl Needs {
                 self.intent(leaf, stateful, partition, resolve.intent_id, &Conclusion::GaveUp { code });
             }
             Task::Due(due) if stateful => {
-                self.rows.insert((partition.number, due.row));
+                self.rows.push((partition.number, due.row));
                 self.leaf(leaf, partition, &Input::Due { row: due.row });
             }
             Task::Due(_) => {}
@@ -219,7 +223,7 @@ impl Needs {
 
     fn leaf(&mut self, leaf: &dyn Leaf, partition: &Partition, input: &Input<'_>) {
         let entity = input.key();
-        self.rows.insert((partition.number, RowKey::entity(entity)));
+        self.rows.push((partition.number, RowKey::entity(entity)));
         let mut parts = Vec::new();
         // What panics here panics in `handle` too, and is parked there.
         if catch_unwind(AssertUnwindSafe(|| leaf.parts(input, &mut parts))).is_ok() {
@@ -298,8 +302,8 @@ fn of_partition<'a>(
     tasks.take(share).map(move |task| Item { partition: number, token, task })
 }
 
-pub(crate) fn task_of(record: &Record) -> Task {
-    let understood = Box::new(Understood::new(record.clone()));
+pub(crate) fn task_of(record: &Arc<Record>) -> Task {
+    let understood = Box::new(Understood::new(Arc::clone(record)));
     match verb_of(&understood) {
         Some(verb) => Task::Verb(understood, verb),
         None => Task::Record(understood),

@@ -34,7 +34,7 @@ const DRAINED_AT_ONCE: usize = 32;
 const FAILED_TIMER_MS: i64 = 60_000;
 
 /// Batches of one part under way at a time, each for partitions of its own: while the database commits one, the next is folded.
-const BATCHES_MAX: usize = 2;
+const BATCHES_MAX: usize = 3;
 
 /// One part of a leaf on the partitions that this process owns.
 pub struct Engine {
@@ -457,11 +457,12 @@ impl Engine {
     }
 
     /// Rows that were read are as good as those that were written, while the partition is the same.
-    fn keep_rows(&mut self, batch: Batch, works: &[Work]) {
-        for ((number, key), row) in batch.rows {
+    fn keep_rows(&mut self, mut batch: Batch, works: &[Work]) {
+        for (number, key) in batch.loaded {
             let version = works.iter().find(|work| work.number == number).map(|work| work.version);
             if let Some(partition) = self.partitions.get_mut(&number)
                 && Some(partition.memory.version) == version
+                && let Some(row) = batch.rows.remove(&(number, key))
             {
                 partition.memory.cache.put(key, row);
             }

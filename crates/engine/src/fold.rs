@@ -36,7 +36,7 @@ use outgoing::encoded;
 pub(crate) use parking::parked_id;
 pub(crate) use timers::timer_id;
 use work::settle;
-pub(crate) use work::{Taken, Work};
+pub(crate) use work::{Taken, Work, WrittenRows};
 
 /// The outcome of folding a batch.
 #[derive(Debug)]
@@ -132,13 +132,15 @@ impl<'a> Folder<'a> {
 
     /// `also`: partitions whose row is to be written although they take nothing in.
     pub(crate) fn fold(mut self, also: &[u16]) -> Folded {
-        for item in &self.batch.items {
-            let Some(partition) = self.partitions.get(&item.partition) else {
+        for of_partition in self.batch.items.chunk_by(|one, next| one.partition == next.partition) {
+            let Some(partition) = self.partitions.get(&of_partition[0].partition) else {
                 continue;
             };
             let mut work = self.work(partition);
-            self.item(partition, &mut work, item);
-            self.works.insert(item.partition, work);
+            for item in of_partition {
+                self.item(partition, &mut work, item);
+            }
+            self.works.insert(partition.number, work);
         }
         for number in also {
             if let Some(partition) = self.partitions.get(number) {
@@ -367,7 +369,7 @@ impl<'a> Folder<'a> {
         let cx = Context { now: self.now, message_id: cause.message_id, thread: cause.thread.clone() };
         let mut output = Output::default();
         let written = self.run_leaf(partition.number, &work.rows, input, &cx, &mut output)?;
-        if written.values().flatten().any(|row| row.body.len() > ROW_BODY_MAX) {
+        if written.iter().filter_map(|(_, row)| row.as_ref()).any(|row| row.body.len() > ROW_BODY_MAX) {
             return Err(Fault::new("state-too-large"));
         }
         if output.intents.len() > 1 {
@@ -385,11 +387,11 @@ impl<'a> Folder<'a> {
     fn run_leaf(
         &self,
         number: u16,
-        of_batch: &BTreeMap<RowKey, Option<Row>>,
+        of_batch: &WrittenRows,
         input: &Input<'_>,
         cx: &Context,
         output: &mut Output,
-    ) -> Result<HashMap<RowKey, Option<Row>>, Fault> {
+    ) -> Result<Vec<(RowKey, Option<Row>)>, Fault> {
         let batch = self.batch;
         let loaded = |key: &RowKey| of_batch.get(key).or_else(|| batch.rows.get(&(number, *key))).cloned();
         let mut rows = Rows::new(&loaded);

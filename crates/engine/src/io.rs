@@ -1,5 +1,7 @@
 //! What the engine is told and what it asks for.
 
+use std::sync::Arc;
+
 use daybook_events::Timestamp;
 
 use crate::{Claimed, Commit, CommitError, Load, Loaded, Outgoing, Performance, Performed, Record, Stream};
@@ -116,7 +118,7 @@ pub enum Action {
     Publish {
         partition: u16,
         attempt: u64,
-        messages: Vec<Outgoing>,
+        messages: Vec<Arc<Outgoing>>,
     },
     /// Commit the group offset asynchronously, with the witness (incarnation, out_seq) as metadata. What everything before
     /// the offset has led to is in the log.

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use daybook_events::{Header, ReplyTo, Timestamp, Writer};
-use hashbrown::HashMap;
 use uuid::Uuid;
 
 use crate::{Conclusion, Context, Intent, PendingReply, Spec, Thread};
@@ -110,34 +109,42 @@ pub struct Row {
 /// The rows that an input may read and write; writes take effect only if `handle` answers `Ok`.
 pub struct Rows<'a> {
     loaded: &'a dyn Fn(&RowKey) -> Option<Option<Row>>,
-    written: HashMap<RowKey, Option<Row>>,
+    /// Each row once. A message writes a few rows, so looking through them beats a table.
+    written: Vec<(RowKey, Option<Row>)>,
 }
 
 impl<'a> Rows<'a> {
     /// `loaded` answers `None` for a row that was not loaded, `Some(None)` for one that does not exist.
     pub fn new(loaded: &'a dyn Fn(&RowKey) -> Option<Option<Row>>) -> Self {
-        Self { loaded, written: HashMap::new() }
+        Self { loaded, written: Vec::new() }
     }
 
     /// # Errors
     /// A fault when the row was not declared by [`Leaf::parts`]: a mistake in the leaf.
     pub fn get(&self, key: RowKey) -> Result<Option<Row>, Fault> {
-        if let Some(row) = self.written.get(&key) {
+        if let Some((_, row)) = self.written.iter().find(|(of, _)| *of == key) {
             return Ok(row.clone());
         }
         (self.loaded)(&key).ok_or_else(|| Fault::new("row-not-declared"))
     }
 
     pub fn put(&mut self, key: RowKey, row: Row) {
-        self.written.insert(key, Some(row));
+        self.write(key, Some(row));
     }
 
     pub fn delete(&mut self, key: RowKey) {
-        self.written.insert(key, None);
+        self.write(key, None);
     }
 
-    /// What was written, for the engine.
-    pub fn into_written(self) -> HashMap<RowKey, Option<Row>> {
+    fn write(&mut self, key: RowKey, row: Option<Row>) {
+        match self.written.iter_mut().find(|(of, _)| *of == key) {
+            Some((_, written)) => *written = row,
+            None => self.written.push((key, row)),
+        }
+    }
+
+    /// What was written, each row once, for the engine.
+    pub fn into_written(self) -> Vec<(RowKey, Option<Row>)> {
         self.written
     }
 }

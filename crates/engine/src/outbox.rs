@@ -1,5 +1,6 @@
 //! The outbox: how a batch of messages is packed into one row, and how a shard publishes them.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use crate::Outgoing;
 use crate::codec::{Corrupt, Reader, put_blob, put_text};
 
 /// Packs messages of consecutive numbers into the `messages` of an [`crate::OutboxRow`].
-pub fn pack(messages: &[Outgoing]) -> Bytes {
-    let size = messages.iter().map(|m| 160 + m.header.len() + m.value.len()).sum();
+pub fn pack<M: Borrow<Outgoing>>(messages: &[M]) -> Bytes {
+    let messages = || messages.iter().map(Borrow::borrow);
+    let size = messages().map(|m| 160 + m.header.len() + m.value.len()).sum();
     let mut out = BytesMut::with_capacity(size);
-    for message in messages {
+    for message in messages() {
         out.put_u64(message.seq);
         put_text(&mut out, &message.topic);
         out.put_u16(message.partition);
@@ -66,7 +68,7 @@ pub(crate) struct Publisher {
 
 #[derive(Debug)]
 struct Waiting {
-    message: Outgoing,
+    message: Arc<Outgoing>,
     acknowledged: bool,
 }
 
@@ -112,8 +114,9 @@ impl Publisher {
     }
 
     /// Takes messages that were committed; answers those to publish now.
-    pub(crate) fn append(&mut self, messages: &[Outgoing]) -> bool {
-        self.waiting.extend(messages.iter().map(|message| Waiting { message: message.clone(), acknowledged: false }));
+    pub(crate) fn append(&mut self, messages: &[Arc<Outgoing>]) -> bool {
+        let waiting = messages.iter().map(|message| Waiting { message: Arc::clone(message), acknowledged: false });
+        self.waiting.extend(waiting);
         self.resend_at.is_none()
     }
 
@@ -146,7 +149,7 @@ impl Publisher {
 
     /// Begins a new round: answers everything above the acknowledged prefix, in order. `only_failed` breaks the rule:
     /// what was acknowledged beyond the prefix stays so.
-    pub(crate) fn resend(&mut self, attempt: u64, only_failed: bool) -> Vec<Outgoing> {
+    pub(crate) fn resend(&mut self, attempt: u64, only_failed: bool) -> Vec<Arc<Outgoing>> {
         self.attempt = attempt;
         self.resend_at = None;
         self.waiting
@@ -154,7 +157,7 @@ impl Publisher {
             .filter(|waiting| !(only_failed && waiting.acknowledged))
             .map(|waiting| {
                 waiting.acknowledged = false;
-                waiting.message.clone()
+                Arc::clone(&waiting.message)
             })
             .collect()
     }
@@ -198,7 +201,7 @@ mod tests {
 
     fn publishing(seqs: &[u64]) -> Publisher {
         let mut publisher = Publisher::new(1, seqs[0] - 1);
-        let messages: Vec<_> = seqs.iter().map(|&seq| message(seq)).collect();
+        let messages: Vec<_> = seqs.iter().map(|&seq| Arc::new(message(seq))).collect();
         assert!(publisher.append(&messages));
         publisher
     }
@@ -227,7 +230,7 @@ mod tests {
         publisher.delivered(1, 3, true, at(0), 10);
         assert_eq!(publisher.delivered(1, 2, false, at(0), 10), Delivery::GoBack);
         assert_eq!(publisher.resend_at(), Some(at(10)));
-        assert!(!publisher.append(&[message(4)]), "nothing overtakes the repetition");
+        assert!(!publisher.append(&[Arc::new(message(4))]), "nothing overtakes the repetition");
         let seqs: Vec<_> = publisher.resend(2, false).iter().map(|m| m.seq).collect();
         assert_eq!(seqs, [2, 3, 4]);
         assert_eq!(publisher.delivered(1, 2, true, at(20), 10), Delivery::Stale);

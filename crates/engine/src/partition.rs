@@ -1,6 +1,7 @@
 //! What the engine remembers of one partition: all of it can be had again by a claim.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use daybook_events::{Shard, Timestamp, key};
@@ -108,7 +109,7 @@ pub(crate) enum Told {
 /// Fetched records of one stream.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    pub(crate) records: VecDeque<Record>,
+    pub(crate) records: VecDeque<Arc<Record>>,
     pub(crate) bytes: usize,
     /// The offset that must come next.
     pub(crate) next: i64,
@@ -131,7 +132,7 @@ impl Queue {
         }
         self.next = record.offset + 1;
         self.bytes += record.size();
-        self.records.push_back(record);
+        self.records.push_back(Arc::new(record));
         Ok(())
     }
 
@@ -231,10 +232,10 @@ impl Memory {
         limits: &Limits,
         policy: Option<&EffectPolicy>,
         now: Timestamp,
-    ) -> Result<(Self, Vec<Outgoing>), Corrupt> {
+    ) -> Result<(Self, Vec<Arc<Outgoing>>), Corrupt> {
         let mut unpublished = Vec::new();
         for row in &claimed.outbox {
-            unpublished.extend(unpack(&row.messages)?);
+            unpublished.extend(unpack(&row.messages)?.into_iter().map(Arc::new));
         }
         unpublished.retain(|message| message.seq > claimed.published_seq);
         let mut publisher = Publisher::new(attempt, claimed.published_seq);

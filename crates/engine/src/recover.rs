@@ -125,7 +125,7 @@ pub struct Recovery {
     inputs: Inputs,
     waiting: BTreeMap<u64, Waiting>,
     /// Restored as not yet published, and not in the book.
-    unsent: Vec<Outgoing>,
+    unsent: Vec<Arc<Outgoing>>,
     planned: VecDeque<Planned>,
     /// Time of the batch that is applied again.
     now: Timestamp,
@@ -429,7 +429,7 @@ impl Recovery {
             // The engine has written it, so it can be read.
             let Some(header) = renumbered(&message.header, shard) else { continue };
             memory.out_seq = seq;
-            messages.push(Outgoing { seq, header, ..message });
+            messages.push(Outgoing { seq, header, ..Outgoing::clone(&message) });
         }
         self.sums.made_anew += messages.len() as u64;
         let outbox = messages.first().zip(messages.last()).map(|(first, last)| OutboxRow {

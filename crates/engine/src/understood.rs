@@ -9,7 +9,7 @@ use crate::{Fault, Incoming, Intent, RawRecord, Record, SchemaLookup};
 /// A record, and as much of it as makes sense.
 #[derive(Clone, Debug)]
 pub(crate) struct Understood {
-    pub(crate) record: Record,
+    pub(crate) record: Arc<Record>,
     pub(crate) header: Option<Header>,
     writer: Option<Arc<Writer>>,
     /// The entity it is for, or the first thing that is wrong with the record.
@@ -17,7 +17,7 @@ pub(crate) struct Understood {
 }
 
 impl Understood {
-    pub(crate) fn new(record: Record) -> Self {
+    pub(crate) fn new(record: Arc<Record>) -> Self {
         let header = record.header.as_deref().map(Header::decode);
         let writer = match &record.schema {
             SchemaLookup::Known(writer) => Ok(Arc::clone(writer)),
@@ -45,7 +45,7 @@ impl Understood {
             },
             _ => SchemaLookup::Unframed,
         };
-        Self::new(Record {
+        Self::new(Arc::new(Record {
             stream: raw.stream,
             partition,
             offset: raw.offset,
@@ -54,7 +54,7 @@ impl Understood {
             header: raw.header.clone(),
             value: raw.value.clone(),
             schema,
-        })
+        }))
     }
 
     pub(crate) fn raw(&self) -> RawRecord {

@@ -50,7 +50,7 @@ pub struct Publisher {
 struct Pending {
     partition: u16,
     attempt: u64,
-    message: Outgoing,
+    message: Arc<Outgoing>,
 }
 
 impl Publisher {
@@ -71,9 +71,14 @@ impl Publisher {
 
     /// Publishes messages of the shard in this order. Never blocks: what the producer can't take yet waits here. A later
     /// attempt of a shard takes the place of what still waits of an earlier one.
-    pub fn publish(&mut self, partition: u16, attempt: u64, messages: Vec<Outgoing>) {
+    pub fn publish<M: Into<Arc<Outgoing>>>(
+        &mut self,
+        partition: u16,
+        attempt: u64,
+        messages: impl IntoIterator<Item = M>,
+    ) {
         self.pending.retain(|waiting| waiting.partition != partition || waiting.attempt == attempt);
-        for message in messages {
+        for message in messages.into_iter().map(Into::<Arc<Outgoing>>::into) {
             if !self.wire.contains_key(&message.topic) {
                 self.wire.insert(Arc::clone(&message.topic), self.settings.wire(&message.topic));
             }

@@ -63,7 +63,7 @@ pub struct Outcome {
 pub(crate) fn begin(settings: &Settings) -> World {
     let limits = Limits {
         batch_max: 64,
-        beside_min: 3,
+        beside_min: 2,
         cache_bytes_max: 80_000,
         unacknowledged_max: 500,
         calls_due_max: 4,

@@ -79,7 +79,7 @@ enum Happening {
         part: usize,
         shard: u16,
         attempt: u64,
-        message: Outgoing,
+        message: Arc<Outgoing>,
         fails: bool,
     },
     Fetch {

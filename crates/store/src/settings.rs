@@ -37,6 +37,9 @@ pub struct Settings {
     /// Connections of one process besides one per part: claims, operators' reads, keys.
     #[serde(default = "default_connections")]
     pub connections: u32,
+    /// Connections of one process that parts with much to do may open beside their own, for batches at the same time.
+    #[serde(default = "default_spare_connections")]
+    pub spare_connections: u32,
     /// Connections of one process for read routes.
     #[serde(default = "default_read_connections")]
     pub read_connections: u32,
@@ -44,6 +47,10 @@ pub struct Settings {
 
 fn default_connections() -> u32 {
     4
+}
+
+fn default_spare_connections() -> u32 {
+    20
 }
 
 fn default_read_connections() -> u32 {
@@ -58,6 +65,7 @@ impl Settings {
             read_url: None,
             schema_prefix: String::new(),
             connections: default_connections(),
+            spare_connections: default_spare_connections(),
             read_connections: default_read_connections(),
         }
     }

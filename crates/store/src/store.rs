@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use daybook_engine::Spec;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::sync::Semaphore;
 
 use crate::error::Doing;
 use crate::names::{Names, read_schema, vault_schema};
@@ -10,8 +13,10 @@ use crate::{Error, Identity, Keys, Operator, PartStore, Reads, Seen, Settings, S
 /// The database of one process: what all parts share. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    settings: Settings,
-    pool: PgPool,
+    pub(crate) settings: Settings,
+    pub(crate) pool: PgPool,
+    /// What parts may open beside their own connections.
+    pub(crate) spare: Arc<Semaphore>,
 }
 
 impl Store {
@@ -30,7 +35,8 @@ impl Store {
         migrate::lock(&mut transaction).await?;
         migrate::shared(&mut transaction, &read, &vault).await?;
         transaction.commit().await.doing("making what parts share")?;
-        Ok(Self { settings, pool })
+        let spare = usize::try_from(settings.spare_connections).unwrap_or(Semaphore::MAX_PERMITS);
+        Ok(Self { settings, pool, spare: Arc::new(Semaphore::new(spare)) })
     }
 
     /// Makes the tables of a part or brings them up to date, after comparing the log with the one that the part was
@@ -48,7 +54,7 @@ impl Store {
             Ok(generation)
         };
         let generation = answered("preparing a part", work).await?;
-        PartStore::new(&self.settings, self.pool.clone(), names, generation, spec)
+        PartStore::new(self, names, generation, spec)
     }
 
     /// The log that the part was born with; `None` before its birth.

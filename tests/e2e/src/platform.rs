@@ -25,8 +25,8 @@ const BINARY: &str = "DAYBOOK_BIN";
 const BACKLOG_TARGET_S: i64 = 600;
 /// How long a call to the provider may take before its outcome is unknown: short, so that slow ones are soon.
 const PROVIDER_TIMEOUT_MS: i64 = 2_000;
-/// Connections of a platform that runs every part in one process.
-const MAX_CONNECTIONS: i64 = 60;
+/// Connections of a platform that runs every part in one process: several share a database.
+const MAX_CONNECTIONS: i64 = 40;
 /// How long a command of the command line may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
 const HTTP_TIMEOUT: Duration = Duration::from_secs(45);

@@ -215,5 +215,5 @@ fn outbox_seeds() -> Vec<Vec<u8>> {
         value: b"value".to_vec().into(),
     };
     let second = daybook_engine::Outgoing { seq: 2, ..message.clone() };
-    vec![pack(&[]).to_vec(), pack(&[message, second]).to_vec()]
+    vec![pack::<daybook_engine::Outgoing>(&[]).to_vec(), pack(&[message, second]).to_vec()]
 }

@@ -15,8 +15,6 @@ use crate::{api, connect};
 
 /// Settings of the platform on a local stack.
 const SETTINGS_FILE: &str = "daybook.toml";
-/// Connections that the platform may have: it runs every part in one process.
-const MAX_CONNECTIONS: i64 = 60;
 /// Sender of the mail of a local stack.
 const MAIL_FROM: &str = "Daybook <no-reply@daybook.example>";
 
@@ -32,13 +30,11 @@ pub(super) fn settings_of(stack: &Stack) -> Table {
         let entries = fields.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
         Table::from_iter(entries)
     };
-    let mut store = section(&[("url", &urls.postgres)]);
-    store.insert("max_connections".to_owned(), Value::from(MAX_CONNECTIONS));
     let master_keys = vec![Value::from(format!("dev:{}", secrets.vault_master_key))];
     let vault = Table::from_iter([("master_keys".to_owned(), Value::from(master_keys))]);
     let sections = [
         ("log", section(&[("brokers", &urls.kafka), ("registry_url", &urls.registry)])),
-        ("store", store),
+        ("store", section(&[("url", &urls.postgres)])),
         ("cache", section(&[("redis_url", &urls.redis)])),
         ("vault", vault),
         ("http", section(&[("listen", address_of(&urls.platform)), ("public_url", &urls.platform)])),

@@ -40,7 +40,7 @@ impl Memory {
     }
 
     /// Answers the messages to publish.
-    pub(crate) fn absorb(&mut self, work: Work, acts: bool, now: Timestamp) -> Vec<Outgoing> {
+    pub(crate) fn absorb(&mut self, work: Work, acts: bool, now: Timestamp) -> Vec<Arc<Outgoing>> {
         let takes_records = (work.next_data, work.next_control) != (self.next_data, self.next_control);
         if takes_records || !self.left_out.has(Mutation::VersionRaisedByRecordsOnly) {
             self.version += 1;

@@ -1,8 +1,9 @@
 //! Whose turn it is: for which partitions the next batch is begun.
 //!
 //! *Decided 2026-11.* A batch is folded by the part's task and committed by the database, one after the other, so with one batch
-//! under way each of the two waits for the other. Two batches at a time, for different partitions, keep both busy. They share
-//! nothing: all that a batch reads and changes is of a partition. Rejected: folding the next batch on top of one that is not
+//! under way each of the two waits for the other. Several at a time, for different partitions, keep both busy: with two the task
+//! still waits whenever a commit takes longer than a fold, with three hardly ever. They share nothing: all that a batch reads and
+//! changes is of a partition. Rejected: folding the next batch on top of one that is not
 //! committed yet (then a failure has to take back what was folded), and more members of the group in one process (then batches are
 //! halved also where there is little to do, and a commit costs the more the fewer share it).
 
@@ -17,11 +18,12 @@ impl Engine {
         self.under_way.len() + self.again.len()
     }
 
-    /// The next batch, without inputs yet: for all partitions that are free, as long as little waits. As soon as enough for two
-    /// waits, of those with inputs only for the half whose turn was longest ago; the next one is for the others. None while too
-    /// little waits beside another. A partition without inputs may have timers or held records, so it never waits for one that has many.
+    /// The next batch, without inputs yet: for all partitions that are free, as long as little waits. As soon as enough waits for all
+    /// batches that there may still be, of those with inputs only for its share of them, beginning with those whose turn was longest
+    /// ago. None while too little waits beside another. A partition without inputs may have timers or held records, so it never waits for one that has many.
     pub(super) fn next_batch(&mut self, now: Timestamp) -> Option<Batch> {
-        if self.batches() == BATCHES_MAX {
+        let left = BATCHES_MAX - self.batches();
+        if left == 0 {
             return None;
         }
         let batches = self.under_way.iter().map(|under_way| &under_way.batch);
@@ -34,10 +36,10 @@ impl Engine {
         if self.batches() > 0 && inputs < self.limits.beside_min {
             return None;
         }
-        if self.batches() == 0 && inputs >= 2 * self.limits.beside_min {
+        if inputs >= left * self.limits.beside_min {
             let (mut busy, idle): (Vec<_>, Vec<_>) = free.into_iter().partition(|(.., waiting)| *waiting > 0);
             busy.sort_unstable();
-            busy.truncate(busy.len().div_ceil(2));
+            busy.truncate(busy.len().div_ceil(left));
             free = [busy, idle].concat();
         }
         let turn = self.next_number();
@@ -122,21 +124,22 @@ mod tests {
     #[test]
     fn little_is_done_in_one_batch_and_nothing_beside_it() {
         let mut engine = engine();
-        wait(&mut engine, 1, 2 * ENOUGH - 1);
+        wait(&mut engine, 1, BATCHES_MAX * ENOUGH - 1);
         assert_eq!(begin(&mut engine), Some(vec![0, 1, 2, 3]));
         wait(&mut engine, 0, ENOUGH);
         assert_eq!(begin(&mut engine), None, "its partitions have a batch");
     }
 
     #[test]
-    fn much_is_done_in_two_and_no_more() {
+    fn much_is_done_in_three_and_no_more() {
         let mut engine = engine();
         (0..4).for_each(|number| wait(&mut engine, number, ENOUGH));
         assert_eq!(begin(&mut engine), Some(vec![0, 1]));
-        assert_eq!(begin(&mut engine), Some(vec![2, 3]));
+        assert_eq!(begin(&mut engine), Some(vec![2]));
+        assert_eq!(begin(&mut engine), Some(vec![3]));
         engine.partitions.insert(4, Partition { phase: Phase::Live, ..Partition::claiming(4) });
         wait(&mut engine, 4, ENOUGH);
-        assert_eq!(begin(&mut engine), None, "two are under way");
+        assert_eq!(begin(&mut engine), None, "three are under way");
         engine.under_way.remove(0);
         assert_eq!(begin(&mut engine), Some(vec![0, 1, 4]));
     }

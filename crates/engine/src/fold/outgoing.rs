@@ -56,7 +56,7 @@ impl Folder<'_> {
             }
             work.out_seq += 1;
             let message = self.number(partition, work, cause, draft);
-            work.messages.push(message);
+            work.messages.push(Arc::new(message));
         }
     }
 

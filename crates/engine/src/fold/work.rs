@@ -1,7 +1,13 @@
 //! What a batch makes of one partition, before it is committed.
 
+use hashbrown::DefaultHashBuilder;
+use indexmap::IndexMap;
+
 use super::*;
 use crate::waits::Waiting;
+
+/// Rows in the order in which they were first written: they are taken over as they come, and a seed has to replay.
+pub(crate) type WrittenRows = IndexMap<RowKey, Option<Row>, DefaultHashBuilder>;
 
 /// What the batch makes of one partition; the engine takes it over after the commit.
 #[derive(Debug)]
@@ -16,11 +22,10 @@ pub(crate) struct Work {
     pub(crate) held: u64,
     pub(crate) marks: Option<Marks>,
     pub(crate) last_numbers: Option<LastNumbers>,
-    /// Keys whose state of being blocked changed. Ordered like the rows: they are taken over as they come, and a seed has
-    /// to replay.
+    /// Keys whose state of being blocked changed. Ordered, for the same reason as the rows.
     pub(crate) blocked: BTreeMap<Bytes, Blocked>,
-    pub(crate) rows: BTreeMap<RowKey, Option<Row>>,
-    pub(crate) messages: Vec<Outgoing>,
+    pub(crate) rows: WrittenRows,
+    pub(crate) messages: Vec<Arc<Outgoing>>,
     pub(crate) intents_new: Vec<Intent>,
     pub(crate) intents_attention: Vec<Intent>,
     pub(crate) intents_gone: Vec<Uuid>,
@@ -57,7 +62,7 @@ impl Work {
             marks: None,
             last_numbers: None,
             blocked: BTreeMap::new(),
-            rows: BTreeMap::new(),
+            rows: WrittenRows::default(),
             messages: Vec::new(),
             intents_new: Vec::new(),
             intents_attention: Vec::new(),

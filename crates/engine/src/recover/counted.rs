@@ -83,7 +83,7 @@ fn published(number: Number, header: &Header, record: Record) -> Published {
         cause: header.causation_id.unwrap_or(header.message_id),
         time: header.time,
         is_reply: header.reply_for.is_some(),
-        understood: Understood::new(record),
+        understood: Understood::new(Arc::new(record)),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Finds what led to the next message of the book, and what must be applied before it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use daybook_events::key;
 use uuid::Uuid;
@@ -106,7 +108,7 @@ impl Recovery {
 
     fn plan_data(&mut self, offset: i64) {
         while let Some(record) = self.inputs.take_to(Stream::Data, offset) {
-            let understood = Box::new(Understood::new(record));
+            let understood = Box::new(Understood::new(Arc::new(record)));
             if understood.record.offset == offset {
                 if let Some(key) = understood.raw_key() {
                     self.open(&key, u64::MAX);
@@ -132,7 +134,7 @@ impl Recovery {
         while let Some(record) = self.inputs.take_to(Stream::Control, offset) {
             let id = message_id(record.header.as_ref());
             let is_silent = id.and_then(|id| self.causes.get(&id)).is_none_or(|count| *count == 0);
-            self.push(task_of(&record), is_silent);
+            self.push(task_of(&Arc::new(record)), is_silent);
         }
     }
 

@@ -67,7 +67,7 @@ async fn a_killed_broker_loses_nothing() {
     let mut publisher = log.publisher("courses");
     publish(&mut publisher, vec![outgoing(DATA, 1, NO_SUCH_ID)]).await;
     stack.kill(Server::Kafka).unwrap();
-    publisher.publish(3, 1, (2..=50).map(|seq| outgoing(DATA, seq, NO_SUCH_ID)).collect());
+    publisher.publish(3, 1, (2..=50).map(|seq| outgoing(DATA, seq, NO_SUCH_ID)));
     stack.restart(Server::Kafka, &Silent).unwrap();
     for seq in 2..=50 {
         let delivered = within(publisher.next()).await;
@@ -96,7 +96,7 @@ async fn a_producer_that_failed_for_good_is_replaced_and_every_shard_hears_of_it
         }
     }
     assert!(failed.contains(&2), "{failed:?}");
-    publisher.publish(3, 2, (2..=20).map(|seq| outgoing(LIMITED, seq, NO_SUCH_ID)).collect());
+    publisher.publish(3, 2, (2..=20).map(|seq| outgoing(LIMITED, seq, NO_SUCH_ID)));
     for seq in 2..=20 {
         let delivered = within(publisher.next()).await;
         assert_eq!(delivered, Delivered { partition: 3, attempt: 2, seq, ok: true });

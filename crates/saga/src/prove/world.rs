@@ -350,7 +350,8 @@ impl World {
         let loaded = |_: &RowKey| Some(self.row.clone());
         let (mut rows, mut out) = (Rows::new(&loaded), Output::default());
         given.versions.handle(input, &mut rows, &cx, &mut out).map_err(|fault| format!("a fault: {fault:?}"))?;
-        let written = rows.into_written().remove(&RowKey::entity(given.instance_id));
+        let own = RowKey::entity(given.instance_id);
+        let written = rows.into_written().into_iter().find_map(|(key, row)| (key == own).then_some(row));
         if matches!(input, Input::Due { .. }) && written.is_none() {
             return Err("a due row is not put anew".to_owned());
         }

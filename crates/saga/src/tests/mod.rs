@@ -318,7 +318,8 @@ impl<D: SagaData> Bench<D> {
         let loaded = |_: &RowKey| Some(row.clone());
         let (mut rows, mut out) = (Rows::new(&loaded), Output::default());
         self.leaf.handle(input, &mut rows, &cx, &mut out)?;
-        if let Some(written) = rows.into_written().remove(&RowKey::entity(Self::key())) {
+        let own = RowKey::entity(Self::key());
+        if let Some((_, written)) = rows.into_written().into_iter().find(|(key, _)| *key == own) {
             self.row = written;
         }
         Ok(out)

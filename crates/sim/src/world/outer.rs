@@ -95,7 +95,15 @@ impl World {
         self.later(worker, epoch, part, Event::Committed { ticket, result });
     }
 
-    pub(super) fn send(&mut self, worker: usize, epoch: u64, part: usize, shard: u16, attempt: u64, message: Outgoing) {
+    pub(super) fn send(
+        &mut self,
+        worker: usize,
+        epoch: u64,
+        part: usize,
+        shard: u16,
+        attempt: u64,
+        message: Arc<Outgoing>,
+    ) {
         let after_ms = self.rng.between(0, 4);
         let place = (Arc::clone(&message.topic), message.partition);
         let earliest = self.workers[worker].last_append.get(&place).copied().unwrap_or(self.now);
@@ -116,7 +124,7 @@ impl World {
         part: usize,
         shard: u16,
         attempt: u64,
-        message: Outgoing,
+        message: Arc<Outgoing>,
         fails: bool,
     ) {
         // What a process had not handed to the network when it died is gone.

@@ -3,6 +3,7 @@
 mod batch;
 mod bench;
 mod birth;
+mod connections;
 mod failures;
 mod fence;
 mod projection;
