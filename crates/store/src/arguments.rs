@@ -25,12 +25,12 @@ pub(crate) fn of_commit(commit: &Commit) -> Result<PgArguments, BoxDynError> {
     arguments.states(&commit.rows)?;
     arguments.outbox(&commit.outbox)?;
     arguments.intents(&commit.intents_put)?;
-    arguments.add(&commit.intents_gone)?;
+    arguments.each(&commit.intents_gone, |id| Ok(*id))?;
     arguments.held(&commit.held_put)?;
     arguments.each(&commit.held_gone, |(partition, _)| Ok(i32::from(*partition)))?;
     arguments.each(&commit.held_gone, |(_, number)| signed(*number))?;
     arguments.parked(&commit.parked_put)?;
-    arguments.add(&commit.parked_gone)?;
+    arguments.each(&commit.parked_gone, |id| Ok(*id))?;
     arguments.applied(&commit.applied_put)?;
     arguments.history(&commit.history)?;
     arguments.tables(&commit.tables)?;
@@ -61,12 +61,9 @@ struct Columns {
 }
 
 impl Columns {
-    fn add<'t, T: Encode<'t, Postgres> + Type<Postgres>>(&mut self, value: T) -> Result<(), BoxDynError> {
-        self.encoded.add(value)
-    }
-
-    /// One array: `column` of every row.
-    fn each<'t, R, C>(
+    /// One array: `column` of every row. NULL where there is none: an empty array the server would read, copy and keep, and most of
+    /// the arrays of a batch are empty.
+    fn each<'t, R, C: 't>(
         &mut self,
         rows: &'t [R],
         column: impl Fn(&'t R) -> Result<C, BoxDynError>,
@@ -75,7 +72,7 @@ impl Columns {
         Vec<C>: Encode<'t, Postgres> + Type<Postgres>,
     {
         let values: Vec<C> = rows.iter().map(column).collect::<Result<_, _>>()?;
-        self.encoded.add(values)
+        self.encoded.add((!rows.is_empty()).then_some(values))
     }
 
     fn partitions(&mut self, rows: &[PartitionCommit]) -> Result<(), BoxDynError> {
@@ -177,8 +174,8 @@ impl Columns {
                 deletes.entry(change.table).or_default().extend(&change.deletes);
             }
         }
-        self.add(Json(upserts))?;
-        self.add(Json(deletes))
+        self.encoded.add((!upserts.is_empty()).then_some(Json(upserts)))?;
+        self.encoded.add((!deletes.is_empty()).then_some(Json(deletes)))
     }
 }
 

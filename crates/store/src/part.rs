@@ -127,11 +127,13 @@ impl PartStore {
         if failed.is_empty() { Ok(Answered { value: (), at }) } else { Err(CommitError::Fenced(failed)) }
     }
 
-    /// Empties what has been kept long enough. To be called every hour or so; nothing but space is lost when it is not.
+    /// Empties what has been kept long enough, and leaves idle connections beside the part's own to other parts. To be called every
+    /// hour or so; nothing but space is lost when it is not.
     ///
     /// # Errors
     /// Worth another try.
     pub async fn maintain(&self) -> Result<(), Error> {
+        self.let_go(|writer| Arc::ptr_eq(writer.leave.semaphore(), &self.spare)).await;
         answered("housekeeping", maintain::maintain(&self.pool, &self.names.control)).await
     }
 
@@ -172,8 +174,12 @@ impl PartStore {
 
     /// Closes the writers' connections in good order.
     pub async fn close(&self) {
-        let idle = std::mem::take(&mut *self.idle());
-        for Writer { connection, leave } in idle {
+        self.let_go(|_| true).await;
+    }
+
+    async fn let_go(&self, whom: impl Fn(&Writer) -> bool) {
+        let gone: Vec<Writer> = self.idle().extract_if(.., |writer| whom(writer)).collect();
+        for Writer { connection, leave } in gone {
             let closed = connection.close().await;
             drop(leave);
             if let Err(error) = closed {

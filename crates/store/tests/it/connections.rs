@@ -26,31 +26,33 @@ async fn a_part_stores_batches_at_a_time_as_far_as_there_are_connections_to_spar
         sqlx::query(AssertSqlSafe(sql)).execute(&mut *lock).await?;
         let at_a_time = i64::from(spare) + 1;
         let release = async {
-            until_they_wait(&mut looking, &bench.prefix, at_a_time).await?;
+            until_there_are(&mut looking, &bench.prefix, "Lock", at_a_time).await?;
             anyhow::Ok(lock.rollback().await?)
         };
         let (stored, released) = futures::join!(join_all(commits.iter().map(|commit| part.commit(commit))), release);
         released?;
         assert!(stored.iter().all(Result::is_ok), "{stored:?}");
         assert_eq!(committing(&mut looking, &bench.prefix, "%").await?, at_a_time, "none beside those");
+        part.maintain().await?;
+        until_there_are(&mut looking, &bench.prefix, "%", 1).await?;
     }
     Ok(())
 }
 
-async fn until_they_wait(connection: &mut PgConnection, prefix: &str, count: i64) -> Result<()> {
+async fn until_there_are(connection: &mut PgConnection, prefix: &str, waits_for: &str, count: i64) -> Result<()> {
     for _ in 0..LOOKS {
-        if committing(connection, prefix, "Lock").await? == count {
+        if committing(connection, prefix, waits_for).await? == count {
             return Ok(());
         }
     }
-    bail!("{count} commits were not seen waiting at a time")
+    bail!("{count} were not seen that wait for {waits_for}")
 }
 
 /// Connections whose last statement was a commit of this bench, and that wait for something like this.
 async fn committing(connection: &mut PgConnection, prefix: &str, waits_for: &str) -> Result<i64> {
     let count = sqlx::query_scalar(
         "SELECT count(*) FROM pg_stat_activity
-           WHERE wait_event_type LIKE $2 AND query LIKE '%' || $1 || 'enrollment_saga.commit_batch%'
+           WHERE coalesce(wait_event_type, '') LIKE $2 AND query LIKE '%' || $1 || 'enrollment_saga.commit_batch%'
              AND pid <> pg_backend_pid()",
     );
     Ok(count.bind(prefix).bind(waits_for).fetch_one(connection).await?)
