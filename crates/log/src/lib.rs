@@ -7,6 +7,7 @@ mod fetcher;
 mod headers;
 mod inputs;
 mod lanes;
+mod leaders;
 mod log;
 mod membership;
 mod native;

@@ -45,6 +45,15 @@ fn postgres_may_be_killed_in_the_midst_of_enrollments() -> Result<()> {
     survive(150, &[(When::Accepted(0.4), Server::Postgres)])
 }
 
+/// A broker that starts would otherwise end the process now and then: `crates/log/src/leaders.rs`.
+#[test]
+fn the_program_is_linked_without_the_update_that_ends_it() -> Result<()> {
+    let program = std::fs::read(e2e::platform::binary()?)?;
+    let names = || program.split(|byte| *byte == 0);
+    ensure!(names().any(|name| name == b"__wrap_rd_kafka_metadata_update_op"), "it is not replaced");
+    Ok(())
+}
+
 /// The judge is of use only if it sees what is wrong.
 #[test]
 fn the_judge_sees_what_is_wrong() -> Result<()> {
