@@ -68,7 +68,8 @@ impl Staff {
         let body = json!({
             "person_id": id,
             "name": "Learner",
-            "email": format!("{}@example.org", id.simple()),
+            // With its dashes, by which an id is told from the number of a card.
+            "email": format!("{id}@example.org"),
             "language": "en-US",
             "time_zone": "America/New_York",
             "roles": ["learner"],
