@@ -34,6 +34,16 @@ const SESSION_TIMEOUT_MS: i64 = 6_000;
 const REVOKE_TIMEOUT_MS: i64 = 10_000;
 const RECORDS_PER_FETCH: usize = 64;
 
+/// A message on its way to the brokers: whose it is, and in which attempt of its shard.
+struct Sent {
+    worker: usize,
+    epoch: u64,
+    part: usize,
+    shard: u16,
+    attempt: u64,
+    message: Arc<Outgoing>,
+}
+
 /// Something that is going to happen.
 enum Happening {
     Told {
@@ -74,12 +84,7 @@ enum Happening {
         fate: Fate,
     },
     Append {
-        worker: usize,
-        epoch: u64,
-        part: usize,
-        shard: u16,
-        attempt: u64,
-        message: Arc<Outgoing>,
+        sent: Sent,
         fails: bool,
     },
     Fetch {
@@ -314,9 +319,7 @@ impl World {
             Happening::Commit { worker, epoch, part, ticket, commit, fate } => {
                 self.commit(worker, epoch, part, ticket, &commit, fate);
             }
-            Happening::Append { worker, epoch, part, shard, attempt, message, fails } => {
-                self.append(worker, epoch, part, shard, attempt, message, fails);
-            }
+            Happening::Append { sent, fails } => self.append(sent, fails),
             Happening::Fetch { worker, epoch, part, partition, stream } => {
                 self.fetch(worker, epoch, part, partition, stream);
             }
@@ -434,7 +437,7 @@ impl World {
             }
             Action::Publish { partition, attempt, messages } => {
                 for message in messages {
-                    self.send(worker, epoch, part, partition, attempt, message);
+                    self.send(Sent { worker, epoch, part, shard: partition, attempt, message });
                 }
             }
             Action::Witness { partition, next_data, .. } => {

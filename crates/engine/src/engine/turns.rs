@@ -3,9 +3,9 @@
 //! *Decided 2026-11.* A batch is folded by the part's task and committed by the database, one after the other, so with one batch
 //! under way each of the two waits for the other. Several at a time, for different partitions, keep both busy: with two the task
 //! still waits whenever a commit takes longer than a fold, with three hardly ever. They share nothing: all that a batch reads and
-//! changes is of a partition. Rejected: folding the next batch on top of one that is not
-//! committed yet (then a failure has to take back what was folded), and more members of the group in one process (then batches are
-//! halved also where there is little to do, and a commit costs the more the fewer share it).
+//! changes is of a partition. Rejected: folding the next batch on top of one that is not committed yet (then a failure has to take
+//! back what was folded), and more members of the group in one process (then batches are halved also where there is little to do,
+//! and a commit costs the more the fewer share it).
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,8 @@ impl Engine {
 
     /// The next batch, without inputs yet: for all partitions that are free, as long as little waits. As soon as enough waits for all
     /// batches that there may still be, of those with inputs only for its share of them, beginning with those whose turn was longest
-    /// ago. None while too little waits beside another. A partition without inputs may have timers or held records, so it never waits for one that has many.
+    /// ago. None while too little waits beside another. A partition without inputs may have timers or held records, so it never waits
+    /// for one that has many.
     pub(super) fn next_batch(&mut self, now: Timestamp) -> Option<Batch> {
         let left = BATCHES_MAX - self.batches();
         if left == 0 {

@@ -95,15 +95,8 @@ impl World {
         self.later(worker, epoch, part, Event::Committed { ticket, result });
     }
 
-    pub(super) fn send(
-        &mut self,
-        worker: usize,
-        epoch: u64,
-        part: usize,
-        shard: u16,
-        attempt: u64,
-        message: Arc<Outgoing>,
-    ) {
+    pub(super) fn send(&mut self, sent: Sent) {
+        let (worker, message) = (sent.worker, &sent.message);
         let after_ms = self.rng.between(0, 4);
         let place = (Arc::clone(&message.topic), message.partition);
         let earliest = self.workers[worker].last_append.get(&place).copied().unwrap_or(self.now);
@@ -113,20 +106,11 @@ impl World {
         if fails {
             self.tally.count("delivery failed");
         }
-        self.schedule_at(at, Happening::Append { worker, epoch, part, shard, attempt, message, fails });
+        self.schedule_at(at, Happening::Append { sent, fails });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the fields of one happening")]
-    pub(super) fn append(
-        &mut self,
-        worker: usize,
-        epoch: u64,
-        part: usize,
-        shard: u16,
-        attempt: u64,
-        message: Arc<Outgoing>,
-        fails: bool,
-    ) {
+    pub(super) fn append(&mut self, sent: Sent, fails: bool) {
+        let Sent { worker, epoch, part, shard, attempt, message } = sent;
         // What a process had not handed to the network when it died is gone.
         if !self.is_alive(worker, epoch) && self.rng.chance(500_000) {
             return;
