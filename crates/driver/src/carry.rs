@@ -29,7 +29,7 @@ pub(crate) enum Done {
     Committed { ticket: u64, result: Result<Timestamp, CommitError>, nexts: Vec<(u16, i64)>, took: Duration },
     Performed { partition: u16, token: u64, intent_id: uuid::Uuid, outcome: Performed },
     Ends { partition: u16, token: u64, data: i64, control: i64 },
-    Progress { partition: u16, token: u64, topic: &'static str, of: u16, end: i64, next: i64 },
+    Progress { partition: u16, token: u64, topic: &'static str, of: u16, end: i64, next: i64, waits: bool },
     Kept,
 }
 
@@ -191,8 +191,12 @@ pub(crate) async fn progress(
         };
         match tokio::try_join!(log.admin().ends(topic, of), committed) {
             Ok((Ends { start, end }, committed)) => {
-                let next = committed.map_or(end, |next| next.unwrap_or(start));
-                return Done::Progress { partition, token, topic, of, end, next };
+                let (next, waits) = match committed {
+                    None => (end, false),
+                    Some(None) => (start, false),
+                    Some(Some(committed)) => (committed.next, committed.waits),
+                };
+                return Done::Progress { partition, token, topic, of, end, next, waits };
             }
             Err(failed) => {
                 warn!(topic, of, %failed, "how far a participant has read could not be asked for; trying again");
@@ -244,7 +248,7 @@ mod tests {
         let committed = async {
             tokio::task::yield_now().await;
             is_told.store(true, Ordering::Relaxed);
-            Ok(vec![Committed { partition: 3, next: 0, witness: Some(witness) }])
+            Ok(vec![Committed { partition: 3, next: 0, witness: Some(witness), waits: false }])
         };
         let claimed = async {
             assert!(is_told.load(Ordering::Relaxed));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daybook_engine::{Action, Engine, Event, Performance, Performer, Record, Spec, Stream};
-use daybook_log::{Delivered, Fetched, Fetcher, Log, Publisher, Refusal, Witness};
+use daybook_log::{Committed, Delivered, Fetched, Fetcher, Log, Publisher, Refusal, Witness};
 use daybook_service::{Drain, SystemClock};
 use daybook_store::PartStore;
 use futures::future::{BoxFuture, FutureExt};
@@ -309,8 +309,8 @@ impl Runner {
             Done::Ends { partition, token, data, control } => {
                 self.tell(Event::Ends { partition, token, data, control })
             }
-            Done::Progress { partition, token, topic, of, end, next } => {
-                self.tell(Event::Progress { partition, token, topic, of, end, next })
+            Done::Progress { partition, token, topic, of, end, next, waits } => {
+                self.tell(Event::Progress { partition, token, topic, of, end, next, waits })
             }
             Done::Kept => Ok(()),
         }
@@ -351,8 +351,9 @@ impl Runner {
                 self.work.push(carry::commit(part, store, ticket, *commit, self.with.observer.clone()).boxed());
             }
             Action::Publish { partition, attempt, messages } => self.publisher.publish(partition, attempt, messages),
-            Action::Witness { partition, next_data, incarnation, out_seq } => {
-                self.fetcher.witness(partition, next_data, Witness { incarnation, out_seq });
+            Action::Witness { partition, next_data, incarnation, out_seq, waits } => {
+                let witness = Some(Witness { incarnation, out_seq });
+                self.fetcher.commit(Committed { partition, next: next_data, witness, waits });
             }
             Action::Perform { token, performance } => self.perform(token, performance),
             Action::AskEnds { partition, token } => {

@@ -184,14 +184,9 @@ impl Engine {
                 self.performed(partition, token, intent_id, outcome, now, actions);
             }
             Event::Ends { partition, token, data, control } => self.ends(partition, token, data, control),
-            Event::Progress { partition, token, topic, of, end, next } => {
-                self.progress(
-                    partition,
-                    token,
-                    Reading { place: Place { topic, partition: of }, end, next },
-                    now,
-                    actions,
-                );
+            Event::Progress { partition, token, topic, of, end, next, waits } => {
+                let reading = Reading { place: Place { topic, partition: of }, end, next, waits };
+                self.progress(partition, token, reading, now, actions);
             }
             Event::Tick => {}
         }
@@ -257,6 +252,11 @@ impl Engine {
                 actions.push(Action::AskEnds { partition: number, token });
             }
         }
+        if memory.waits() != memory.offsets.waits() {
+            memory.note_offset();
+            actions.extend(partition.witness());
+        }
+        let memory = &mut partition.memory;
         let asks = memory.waits.ask(now, memory.publisher.published()).into_iter();
         actions.extend(asks.map(|Place { topic, partition: of }| Action::AskProgress {
             partition: number,
@@ -484,7 +484,7 @@ impl Engine {
         if !messages.is_empty() && memory.publisher.append(&messages) {
             actions.push(Action::Publish { partition: number, attempt: memory.publisher.attempt(), messages });
         }
-        memory.offsets.note(memory.out_seq, memory.next_data);
+        memory.note_offset();
         actions.extend(partition.witness());
     }
 }

@@ -61,8 +61,8 @@ pub enum Event {
         data: i64,
         control: i64,
     },
-    /// How far the part that reads `topic` has come with its partition `of`: where the partition ends, and what comes
-    /// next for the part. All before `next` was applied, and whatever it led to is in the log.
+    /// How far the part that reads `topic` has come with its partition `of`: where the partition ends, what comes next for
+    /// the part, and whether it waits for somebody itself. All before `next` was applied, and whatever it led to is in the log.
     Progress {
         partition: u16,
         token: u64,
@@ -70,6 +70,7 @@ pub enum Event {
         of: u16,
         end: i64,
         next: i64,
+        waits: bool,
     },
     /// Nothing; time has passed. The driver calls at the latest at [`crate::Engine::wake_at`].
     Tick,
@@ -120,13 +121,14 @@ pub enum Action {
         attempt: u64,
         messages: Vec<Arc<Outgoing>>,
     },
-    /// Commit the group offset asynchronously, with the witness (incarnation, out_seq) as metadata. What everything before
-    /// the offset has led to is in the log.
+    /// Commit the group offset asynchronously, with the witness (incarnation, out_seq) and `waits` as metadata. What everything
+    /// before the offset has led to is in the log, but for what `waits` for a participant.
     Witness {
         partition: u16,
         next_data: i64,
         incarnation: u32,
         out_seq: u64,
+        waits: bool,
     },
     Perform {
         token: u64,

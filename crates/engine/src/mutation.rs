@@ -23,6 +23,8 @@ pub enum Mutation {
     TimerBeforeUnread,
     /// Deadlines fire although a participant has not read what it was sent.
     LagIgnored,
+    /// Deadlines fire although a participant waits for somebody itself.
+    WaitsIgnored,
     /// What is held behind a key is released from its end.
     HeldReversed,
     /// Rows stay cached when a partition is lost and are used when it comes back.

@@ -12,7 +12,7 @@ use crate::cache::Cache;
 use crate::codec::Corrupt;
 use crate::marks::{LastNumbers, Marks, Verdict};
 use crate::mutation::LeftOut;
-use crate::offsets::Offsets;
+use crate::offsets::{Offsets, Reached};
 use crate::outbox::{Publisher, unpack};
 use crate::performing::{OpenIntent, Run};
 use crate::waits::Waits;
@@ -171,6 +171,11 @@ impl Timers {
     pub(crate) fn note(&mut self, due: Timestamp) {
         self.next_due = Some(self.next_due.map_or(due, |next| next.min(due)));
     }
+
+    /// The last round that is over.
+    pub(crate) fn finished(&self) -> u64 {
+        self.round - u64::from(self.stage != Stage::Idle)
+    }
 }
 
 impl Partition {
@@ -186,12 +191,23 @@ impl Partition {
     /// The group offset to commit, when it has moved on.
     pub(crate) fn witness(&mut self) -> Option<Action> {
         let memory = &mut self.memory;
-        let (out_seq, next_data) = memory.offsets.published(memory.publisher.published())?;
-        Some(Action::Witness { partition: self.number, next_data, incarnation: memory.incarnation, out_seq })
+        let Reached { out_seq, next_data, waits } = memory.offsets.published(memory.publisher.published())?;
+        Some(Action::Witness { partition: self.number, next_data, incarnation: memory.incarnation, out_seq, waits })
     }
 }
 
 impl Memory {
+    /// Whether it is to be told that something here waits for a participant.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.are_open(self.timers.finished())
+    }
+
+    /// What is to be told as the group offset when all that came of it is published.
+    pub(crate) fn note_offset(&mut self) {
+        let waits = self.waits();
+        self.offsets.note(Reached { out_seq: self.out_seq, next_data: self.next_data, waits });
+    }
+
     fn empty() -> Self {
         Self {
             version: 0,
@@ -240,8 +256,8 @@ impl Memory {
         unpublished.retain(|message| message.seq > claimed.published_seq);
         let mut publisher = Publisher::new(attempt, claimed.published_seq);
         publisher.append(&unpublished);
-        let mut offsets = Offsets::default();
-        offsets.note(claimed.out_seq, claimed.next_data);
+        // Until its first timers were looked at: the last owner may have put off what is due.
+        let waits = Waits::until_looked_at(claimed.next_due.is_some_and(|due| due <= now));
         let mut memory = Self {
             version: claimed.version,
             next_data: claimed.next_data,
@@ -254,12 +270,13 @@ impl Memory {
             last_numbers: LastNumbers::decode(&claimed.last_numbers)?,
             cache: Cache::new(limits.cache_bytes_max),
             publisher,
-            offsets,
+            waits,
             timers: Timers { next_due: claimed.next_due, ..Timers::default() },
             data: Queue::at(claimed.next_data),
             control: Queue::at(claimed.next_control),
             ..Self::empty()
         };
+        memory.note_offset();
         for blocked in claimed.blocked {
             memory.held += blocked.held;
             let of_key = Blocked { busy: None, parked: blocked.parked, held: blocked.held };

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::client::{Quiet, base};
 use crate::native;
 use crate::topics::differences;
-use crate::{Difference, Error, Refusal, Settings, TopicPlan};
+use crate::{Committed, Difference, Error, Refusal, Settings, TopicPlan};
 
 /// How long one question may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -238,12 +238,11 @@ impl Admin {
         Ok(ends.as_chunks().0.to_vec())
     }
 
-    /// The offset of the next record that a part has to read in a partition, as its group has committed it; `None`: it has
-    /// committed none.
+    /// How far a part has come with a partition, as its group has committed it; `None`: it has committed nothing.
     ///
     /// # Errors
     /// When no broker answers in time.
-    pub async fn committed(&self, part: &str, topic: &str, partition: u16) -> Result<Option<i64>, Error> {
+    pub async fn committed(&self, part: &str, topic: &str, partition: u16) -> Result<Option<Committed>, Error> {
         let (group, wire) = (self.settings.wire(part), self.settings.wire(topic));
         self.ask(move |client| {
             native::committed(client, &group, &wire, partition, ANSWER_TIMEOUT)

@@ -24,13 +24,13 @@ use crate::lanes::{Chunk, Chunks, Lane};
 use crate::membership::{Change, Membership};
 use crate::native;
 use crate::record::read;
-use crate::{Committed, Error, Refusal, Registry, Settings, Witness};
+use crate::{Committed, Error, Refusal, Registry, Settings};
 
 /// Most records and bytes that are taken from librdkafka before the engine is told.
 const DRAIN_RECORDS_MAX: usize = 2_000;
 const DRAIN_BYTES_MAX: usize = 1 << 20;
-/// Group offsets are for lag tools and the witness: once a second is enough.
-const WITNESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Group offsets are for lag tools, the witness and whoever waits for the part: once a second is enough.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long leaving the group may take.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the brokers may take to answer what the group has committed.
@@ -68,8 +68,8 @@ pub struct Fetcher {
     /// Schemas met so far, so that the hot path takes no lock.
     known: HashMap<u32, Arc<Writer>>,
     lookups: FuturesUnordered<Lookup>,
-    witnesses: HashMap<u16, (i64, Witness)>,
-    witness_at: Option<Instant>,
+    offsets: HashMap<u16, Committed>,
+    commit_at: Option<Instant>,
 }
 
 impl Fetcher {
@@ -99,8 +99,8 @@ impl Fetcher {
             ready: VecDeque::new(),
             known: HashMap::new(),
             lookups: FuturesUnordered::new(),
-            witnesses: HashMap::new(),
-            witness_at: None,
+            offsets: HashMap::new(),
+            commit_at: None,
         })
     }
 
@@ -125,7 +125,7 @@ impl Fetcher {
             let committed = list.elements().into_iter().filter_map(|element| {
                 let Offset::Offset(next) = element.offset() else { return None };
                 let partition = u16::try_from(element.partition()).ok()?;
-                Some(Committed { partition, next, witness: element.metadata().parse().ok() })
+                Some(Committed::read(partition, next, element.metadata()))
             });
             Ok(committed.collect())
         }
@@ -162,12 +162,12 @@ impl Fetcher {
             if let Some(ready) = self.ready.pop_front() {
                 return Ok(ready);
             }
-            let witness_at = self.witness_at;
+            let commit_at = self.commit_at;
             let mut stream = consumer.stream();
             tokio::select! {
                 () = consumer.context().noted.notified() => {}
                 Some((id, lookup)) = self.lookups.next(), if !self.lookups.is_empty() => self.learned(id, lookup),
-                () = sleep_until(witness_at) => self.commit_witnesses(CommitMode::Async),
+                () = sleep_until(commit_at) => self.commit_offsets(CommitMode::Async),
                 Some(first) = stream.next() => {
                     let mut chunks = Chunks::default();
                     let mut bytes = self.take(first, &mut chunks)?;
@@ -237,8 +237,8 @@ impl Fetcher {
     /// # Errors
     /// When librdkafka refuses.
     pub fn release(&mut self, partition: u16) -> Result<(), Error> {
-        self.commit_witnesses(CommitMode::Async);
-        self.witnesses.remove(&partition);
+        self.commit_offsets(CommitMode::Async);
+        self.offsets.remove(&partition);
         if !self.revoking.contains(&partition) {
             return Ok(());
         }
@@ -279,17 +279,17 @@ impl Fetcher {
         self.set_paused(partition, stream, false)
     }
 
-    /// Notes the group offset and the witness of a partition; committed about once a second.
-    pub fn witness(&mut self, partition: u16, next: i64, witness: Witness) {
-        self.witnesses.insert(partition, (next, witness));
-        self.witness_at.get_or_insert_with(|| Instant::now() + WITNESS_INTERVAL);
+    /// Notes what is to be the group offset of a partition; committed about once a second.
+    pub fn commit(&mut self, offset: Committed) {
+        self.offsets.insert(offset.partition, offset);
+        self.commit_at.get_or_insert_with(|| Instant::now() + COMMIT_INTERVAL);
     }
 
     /// Commits the last offsets and leaves the group (a static member stays in it until its session ends).
     pub async fn close(mut self) {
         let group = self.group.clone();
         let closed = tokio::task::spawn_blocking(move || {
-            self.commit_witnesses(CommitMode::Sync);
+            self.commit_offsets(CommitMode::Sync);
             drop(self);
         });
         match tokio::time::timeout(LEAVE_LIMIT, closed).await {
@@ -310,7 +310,7 @@ impl Fetcher {
             Change::Lost(partitions) => {
                 self.revoking.extend(&partitions);
                 for partition in &partitions {
-                    self.witnesses.remove(partition);
+                    self.offsets.remove(partition);
                     if let Err(failed) = self.release(*partition) {
                         warn!(group = self.group, partition, %failed, "a lost partition could not be let go");
                     }
@@ -486,16 +486,16 @@ impl Fetcher {
         }
     }
 
-    fn commit_witnesses(&mut self, mode: CommitMode) {
-        self.witness_at = None;
-        if self.witnesses.is_empty() {
+    fn commit_offsets(&mut self, mode: CommitMode) {
+        self.commit_at = None;
+        if self.offsets.is_empty() {
             return;
         }
         let mut list = TopicPartitionList::new();
-        for (partition, (next, witness)) in self.witnesses.drain() {
+        for (partition, offset) in self.offsets.drain() {
             let mut element = list.add_partition(&self.topics.data, i32::from(partition));
-            if element.set_offset(Offset::Offset(next)).is_ok() {
-                element.set_metadata(witness.to_string());
+            if element.set_offset(Offset::Offset(offset.next)).is_ok() {
+                element.set_metadata(offset.metadata());
             }
         }
         if let Err(failed) = self.consumer.commit(&list, mode) {

@@ -18,6 +18,8 @@ use rdkafka::error::{IsError, KafkaError, KafkaResult};
 use rdkafka::message::BorrowedMessage;
 use uuid::Uuid;
 
+use crate::Committed;
+
 /// The value of a record's last header called `name`.
 ///
 /// rdkafka's own iteration panics on a header whose *name* is not UTF-8, which anybody may publish; this looks only at the one
@@ -126,7 +128,7 @@ pub(crate) fn committed<C: ClientContext>(
     topic: &str,
     partition: u16,
     timeout: Duration,
-) -> KafkaResult<Option<i64>> {
+) -> KafkaResult<Option<Committed>> {
     let (group, topic) = (CString::new(group)?, CString::new(topic)?);
     // SAFETY: list and question are destroyed by their guards after the request, which copies them; the event (and with it the
     // offsets read from it) lives until the end of the function.
@@ -147,13 +149,13 @@ pub(crate) fn committed<C: ClientContext>(
                 queue,
             );
         })?;
-        read_committed(event.0)
+        read_committed(event.0, partition)
     }
 }
 
 /// # Safety
 /// `event` must be the result of `ListConsumerGroupOffsets` for one group and one partition, and outlive the call.
-unsafe fn read_committed(event: *mut sys::rd_kafka_event_t) -> KafkaResult<Option<i64>> {
+unsafe fn read_committed(event: *mut sys::rd_kafka_event_t, partition: u16) -> KafkaResult<Option<Committed>> {
     // SAFETY: as the caller promises; groups, partitions and their errors belong to the event.
     unsafe {
         let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event);
@@ -177,7 +179,14 @@ unsafe fn read_committed(event: *mut sys::rd_kafka_event_t) -> KafkaResult<Optio
         if found.err.is_error() {
             return Err(KafkaError::AdminOp(found.err.into()));
         }
-        Ok((found.offset >= 0).then_some(found.offset))
+        let metadata: &[u8] = if found.metadata.is_null() {
+            &[]
+        } else {
+            std::slice::from_raw_parts(found.metadata.cast(), found.metadata_size)
+        };
+        // Not ours where it is not text.
+        let metadata = std::str::from_utf8(metadata).unwrap_or_default();
+        Ok((found.offset >= 0).then(|| Committed::read(partition, found.offset, metadata)))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a part last published, kept with its group offset: the check that the database is not behind the book.
+//! What a part tells with its group offset: what it last published, for the check that the database is not behind the book, and
+//! whether it waits for somebody itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,23 @@ pub struct Committed {
     pub next: i64,
     /// `None` where somebody else committed it.
     pub witness: Option<Witness>,
+    /// Something of what was read before `next` is put off, because whom it asked lags.
+    pub waits: bool,
+}
+
+/// After the witness in an offset's metadata.
+const WAITS: &str = ":waits";
+
+impl Committed {
+    pub(crate) fn read(partition: u16, next: i64, metadata: &str) -> Self {
+        let before = metadata.strip_suffix(WAITS);
+        Self { partition, next, witness: before.unwrap_or(metadata).parse().ok(), waits: before.is_some() }
+    }
+
+    pub(crate) fn metadata(&self) -> String {
+        let witness = self.witness.map(|witness| witness.to_string()).unwrap_or_default();
+        if self.waits { witness + WAITS } else { witness }
+    }
 }
 
 impl fmt::Display for Witness {
@@ -37,6 +55,17 @@ impl FromStr for Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn metadata_is_read_as_it_was_written_and_that_of_others_says_nothing() {
+        let witness = Some(Witness { incarnation: 1, out_seq: 77 });
+        for waits in [false, true] {
+            let committed = Committed { partition: 5, next: 12, witness, waits };
+            assert_eq!(Committed::read(5, 12, &committed.metadata()), committed);
+        }
+        let of_others = Committed { partition: 5, next: 12, witness: None, waits: false };
+        assert_eq!(Committed::read(5, 12, "by hand"), of_others);
+    }
 
     #[test]
     fn a_witness_survives_as_text_and_compares_by_incarnation_first() {

@@ -126,6 +126,11 @@ impl Auditor {
         self.places.entry(header.message_id).or_insert(place);
     }
 
+    /// A part tells with its group offset whether something of a partition of its topic waits for a participant.
+    pub(crate) fn told(&mut self, spec: &Spec, partition: u16, waits: bool, at: Timestamp) {
+        self.sagas.told(spec.input, partition, waits, at);
+    }
+
     /// A batch became true.
     pub(crate) fn committed(&mut self, spec: &Spec, commit: &Commit, at: Timestamp) {
         let part = spec.name;

@@ -66,7 +66,7 @@ const GAPLESS: &str = "numbers are gapless";
 const NO_HOLD: &str = "nobody's card stays charged with a hold";
 
 /// Every rule that can be left out.
-pub const TEETH: [Tooth; 20] = [
+pub const TEETH: [Tooth; 21] = [
     tooth_of("no version compare", LeftOut::Database(Lapse::VersionNotCompared), GAPLESS),
     tooth_of(
         "version not raised where nothing is taken in",
@@ -101,6 +101,11 @@ pub const TEETH: [Tooth; 20] = [
         "deadline passed while its participant lagged",
         LeftOut::Engine(Mutation::LagIgnored),
         "a deadline waits for whom it asked",
+    ),
+    tooth_of(
+        "deadline passed while its participant waited",
+        LeftOut::Engine(Mutation::WaitsIgnored),
+        "a deadline waits for those for whom its participant waits",
     ),
     tooth_of(
         "held messages released out of order",

@@ -27,6 +27,7 @@ use crate::teeth::LeftOut;
 use crate::worker::{Life, Reading, Worker, index};
 
 use queue::{Fate, Scheduled};
+use reading::GroupOffset;
 
 /// How long the group waits for a silent member, in ms.
 const SESSION_TIMEOUT_MS: i64 = 6_000;
@@ -196,7 +197,7 @@ pub struct World {
     /// Partitions that nobody reads before this time.
     gone_until: HashMap<(usize, u16), Timestamp>,
     /// What the group of each part has committed last.
-    group_offsets: HashMap<(usize, u16), i64>,
+    group_offsets: HashMap<(usize, u16), GroupOffset>,
     /// Which parts read a topic, and as which stream.
     readers: BTreeMap<String, Vec<(usize, Stream)>>,
     queue: BinaryHeap<Reverse<Scheduled>>,
@@ -330,8 +331,8 @@ impl World {
                 self.later(worker, epoch, part, Event::Ends { partition, token, data, control });
             }
             Happening::Progress { worker, epoch, part, partition, token, topic, of } => {
-                let (end, next) = self.progress(topic, of);
-                self.later(worker, epoch, part, Event::Progress { partition, token, topic, of, end, next });
+                let (end, GroupOffset { next, waits }) = self.progress(topic, of);
+                self.later(worker, epoch, part, Event::Progress { partition, token, topic, of, end, next, waits });
             }
             Happening::Perform { worker, epoch, part, token, performance } => {
                 self.perform(worker, epoch, part, token, performance);
@@ -440,10 +441,11 @@ impl World {
                     self.send(Sent { worker, epoch, part, shard: partition, attempt, message });
                 }
             }
-            Action::Witness { partition, next_data, .. } => {
+            Action::Witness { partition, next_data, waits, .. } => {
                 // The brokers take it from a member alone.
                 if self.seats[part][usize::from(partition)].owner == Some((worker, epoch)) {
-                    self.group_offsets.insert((part, partition), next_data);
+                    self.group_offsets.insert((part, partition), GroupOffset { next: next_data, waits });
+                    self.auditor.told(self.leaves[part].spec(), partition, waits, self.now);
                 }
             }
             Action::Perform { token, performance } => {

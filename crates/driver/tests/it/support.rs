@@ -106,7 +106,7 @@ impl Bench {
             store: self.store.clone(),
             drain: drain.clone(),
             metrics: self.metrics.clone(),
-            readers: [Counter::new().spec()].into_iter().collect(),
+            readers: [Counter::new().spec(), lagging::Waiter::new().spec()].into_iter().collect(),
         };
         let part = Part { leaf: Arc::new(leaf), performer };
         Running { drain, task: tokio::spawn(run_part(part, Options { from, ..Options::default() }, around)) }

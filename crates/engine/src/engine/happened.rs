@@ -152,6 +152,8 @@ impl Engine {
             return;
         };
         let memory = &mut partition.memory;
+        let waits = reading.waits && !memory.left_out.has(Mutation::WaitsIgnored);
+        let reading = Reading { waits, ..reading };
         match memory.waits.learned(reading, memory.timers.round, now) {
             Learned::HasRead => memory.timers.note(now),
             Learned::Lags { tell: true, behind } => {

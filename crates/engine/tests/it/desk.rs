@@ -80,6 +80,8 @@ pub struct Desk {
     pub delivers: bool,
     /// Where the participant's partition ends, and what comes next for the participant.
     pub participant: (i64, i64),
+    /// Whether the participant waits for somebody itself.
+    pub participant_waits: bool,
     /// How often that was asked.
     pub asked: usize,
     /// Types of the messages that were committed.
@@ -87,6 +89,8 @@ pub struct Desk {
     pub alarms: usize,
     /// Group offsets that were committed.
     pub offsets: Vec<i64>,
+    /// What the last of them tells: whether something waits for the participant.
+    pub waits: bool,
 }
 
 impl Desk {
@@ -111,10 +115,12 @@ impl Desk {
             end: 0,
             delivers: true,
             participant: (1, 0),
+            participant_waits: false,
             asked: 0,
             told: Vec::new(),
             alarms: 0,
             offsets: Vec::new(),
+            waits: false,
         };
         desk.settle();
         desk
@@ -217,9 +223,13 @@ impl Desk {
             Action::AskProgress { partition, token, topic, of } => {
                 self.asked += 1;
                 let (end, next) = self.participant;
-                self.events.push_back(Event::Progress { partition, token, topic, of, end, next });
+                let waits = self.participant_waits;
+                self.events.push_back(Event::Progress { partition, token, topic, of, end, next, waits });
             }
-            Action::Witness { next_data, .. } => self.offsets.push(next_data),
+            Action::Witness { next_data, waits, .. } => {
+                self.offsets.push(next_data);
+                self.waits = waits;
+            }
             Action::Alarm(_) => self.alarms += 1,
             Action::Publish { .. } | Action::Forget { .. } | Action::Pause { .. } | Action::Resume { .. } => {}
             Action::Perform { .. } | Action::Released { .. } | Action::StoodDown { .. } => unreachable!("{action:?}"),

@@ -46,6 +46,34 @@ fn an_answer_that_came_of_the_reading_wins_over_the_deadline() {
 }
 
 #[test]
+fn one_that_waits_itself_is_waited_for() {
+    let mut desk = Desk::new();
+    desk.begin();
+    desk.participant = (1, 1);
+    desk.participant_waits = true;
+    desk.pass(5 * HOUR_MS);
+    assert!(!desk.has_given_up());
+    assert_eq!(desk.engine.gauges().participants_lagging, 1);
+    desk.participant_waits = false;
+    desk.pass(HOUR_MS);
+    assert!(desk.has_given_up());
+}
+
+#[test]
+fn who_waits_tells_it_with_the_group_offset_until_what_came_of_it_is_in_the_log() {
+    let mut desk = Desk::new();
+    desk.begin();
+    desk.pass(DEADLINE_MS - 1);
+    assert!(!desk.waits, "its time has not come");
+    desk.pass(HOUR_MS);
+    assert!(desk.waits);
+    desk.delivers = false;
+    desk.participant = (1, 1);
+    desk.pass(HOUR_MS);
+    assert!(desk.has_given_up() && desk.waits, "that it gave up is not in the log");
+}
+
+#[test]
 fn nobody_waits_for_ever() {
     let mut desk = Desk::new();
     desk.begin();

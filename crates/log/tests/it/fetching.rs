@@ -1,7 +1,7 @@
 //! What a part fetches.
 
 use daybook_engine::{SchemaLookup, Stream};
-use daybook_log::{Fetched, Log, Refusal, Settings, Witness};
+use daybook_log::{Committed, Fetched, Log, Refusal, Settings, Witness};
 
 use crate::support::{
     CONTROL, DATA, NO_SUCH_ID, is_known, join, known_schema, log, log_with, offsets, outgoing, publish, records,
@@ -150,16 +150,14 @@ async fn the_witness_is_found_again() {
     let mut fetcher = log.fetcher("courses", DATA, CONTROL).unwrap();
     assert_eq!(fetcher.committed(&[5, 6]).await.unwrap(), []);
     join(&mut fetcher).await;
-    let witness = Witness { incarnation: 1, out_seq: 77 };
-    fetcher.witness(5, 12, witness);
+    let witness = Some(Witness { incarnation: 1, out_seq: 77 });
+    let offset = Committed { partition: 5, next: 12, witness, waits: true };
+    fetcher.commit(offset);
     within(fetcher.close()).await;
     let fetcher = log.fetcher("courses", DATA, CONTROL).unwrap();
-    let committed = fetcher.committed(&[5, 6]).await.unwrap();
-    assert_eq!(committed.len(), 1);
-    assert_eq!((committed[0].partition, committed[0].next), (5, 12));
-    assert_eq!(committed[0].witness, Some(witness));
+    assert_eq!(fetcher.committed(&[5, 6]).await.unwrap(), [offset]);
     // Anybody may ask.
-    assert_eq!(log.admin().committed("courses", DATA, 5).await.unwrap(), Some(12));
+    assert_eq!(log.admin().committed("courses", DATA, 5).await.unwrap(), Some(offset));
     assert_eq!(log.admin().committed("courses", DATA, 6).await.unwrap(), None);
     assert_eq!(log.admin().committed("nobody", DATA, 5).await.unwrap(), None);
 }

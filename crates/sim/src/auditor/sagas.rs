@@ -60,6 +60,8 @@ pub(super) struct Sagas {
     commands: HashMap<Uuid, (String, u16, i64)>,
     /// How far the parts have come, per topic and partition.
     read: HashMap<(&'static str, u16), i64>,
+    /// Since when parts tell that something of a partition of their topic waits.
+    waiting: HashMap<(&'static str, u16), Timestamp>,
 }
 
 /// As much of an entry of a saga's history as tells of deadlines.
@@ -84,6 +86,15 @@ impl Sagas {
     /// A part has come this far.
     pub(super) fn has_read(&mut self, topic: &'static str, partition: u16, next: i64) {
         self.read.insert((topic, partition), next);
+    }
+
+    /// A part tells whether something of a partition of its topic waits for a participant.
+    pub(super) fn told(&mut self, topic: &'static str, partition: u16, waits: bool, at: Timestamp) {
+        if waits {
+            self.waiting.entry((topic, partition)).or_insert(at);
+        } else {
+            self.waiting.remove(&(topic, partition));
+        }
     }
 
     /// A saga sends a command; `answer_to`: the command whose answer led to it, if one did.
@@ -119,12 +130,15 @@ impl Sagas {
             let detail = format!("{part} {} {step}: {} ms after it was sent", row.key, row.at.ms_since(*sent_at));
             return Some(("no deadline passes before its time", detail));
         }
-        if entry.what == "timed-out"
-            && row.at.ms_since(*sent_at) < LAG_PATIENCE_MS
-            && let Some(unread) = self.unread(command_id)
-        {
-            let detail = format!("{part} {} {step}: {unread}", row.key);
-            return Some(("a deadline waits for whom it asked", detail));
+        if entry.what == "timed-out" && row.at.ms_since(*sent_at) < LAG_PATIENCE_MS {
+            if let Some(unread) = self.unread(command_id) {
+                let detail = format!("{part} {} {step}: {unread}", row.key);
+                return Some(("a deadline waits for whom it asked", detail));
+            }
+            if self.waiting_since(command_id).is_some_and(|since| row.at.ms_since(since) > UNREAD_MS) {
+                let detail = format!("{part} {} {step}", row.key);
+                return Some(("a deadline waits for those for whom its participant waits", detail));
+            }
         }
         let answer = self.answers.get(&command_id)?;
         let of_partition = commit.partitions.iter().find(|of_commit| of_commit.partition == answer.partition)?;
@@ -134,6 +148,13 @@ impl Sagas {
             return Some(("what is unread comes before a deadline", detail));
         }
         None
+    }
+
+    /// Since when the part that was asked has told that it waits itself.
+    fn waiting_since(&self, command_id: Uuid) -> Option<Timestamp> {
+        let (topic, partition, _) = self.commands.get(&command_id)?;
+        let mut waiting = self.waiting.iter();
+        waiting.find(|((of, number), _)| of == topic && number == partition).map(|(_, since)| *since)
     }
 
     /// Where a command waits to be read.

@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// What the group of a part has committed of a partition: what comes next, and whether something before it waits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct GroupOffset {
+    pub next: i64,
+    pub waits: bool,
+}
+
 impl World {
     pub(super) fn set_paused(&mut self, worker: usize, part: usize, partition: u16, stream: Stream, paused: bool) {
         if let Some(reading) = &mut self.workers[worker].hosted[part].reading[usize::from(partition)] {
@@ -19,12 +26,14 @@ impl World {
     }
 
     /// Where a partition ends, and what comes next for whoever carries out the commands in it.
-    pub(super) fn progress(&self, topic: &str, of: u16) -> (i64, i64) {
+    pub(super) fn progress(&self, topic: &str, of: u16) -> (i64, GroupOffset) {
         let end = self.book.end(topic, of);
         let mut readers = self.readers.get(topic).into_iter().flatten();
         let reader = readers.find(|(_, stream)| *stream == Stream::Data);
-        let next = reader.map_or(end, |(part, _)| self.group_offsets.get(&(*part, of)).copied().unwrap_or(0));
-        (end, next)
+        let nobody = GroupOffset { next: end, waits: false };
+        let committed =
+            reader.map_or(nobody, |(part, _)| self.group_offsets.get(&(*part, of)).copied().unwrap_or_default());
+        (end, committed)
     }
 
     /// A fetch is sent when there is something to read and none is under way.
