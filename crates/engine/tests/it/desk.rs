@@ -22,7 +22,7 @@ struct Waiter(Spec);
 /// What begins it, what it asks, and what answers it; only the names matter.
 const BEGIN: &str = SeatReserved::FULL_NAME;
 const ANSWER: &str = SeatReleased::FULL_NAME;
-const GAVE_UP: &str = SeatReleased::FULL_NAME;
+pub const GAVE_UP: &str = SeatReleased::FULL_NAME;
 
 impl Leaf for Waiter {
     fn spec(&self) -> &Spec {
@@ -66,6 +66,11 @@ fn entity() -> Uuid {
     here.next().expect("one in eight is")
 }
 
+/// Another entity of whatever partition; only where its records stand matters.
+fn other(number: i64) -> Uuid {
+    Uuid::from_u128((1 << 64) + u128::from(number.unsigned_abs()))
+}
+
 pub struct Desk {
     pub engine: Engine,
     pub now: Timestamp,
@@ -76,6 +81,8 @@ pub struct Desk {
     token: u64,
     /// Where the leaf's own topic ends.
     end: i64,
+    /// How long a commit takes.
+    pub commit_ms: i64,
     /// Whether messages reach the log.
     pub delivers: bool,
     /// Where the participant's partition ends, and what comes next for the participant.
@@ -95,6 +102,10 @@ pub struct Desk {
 
 impl Desk {
     pub fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    pub fn with(limits: Limits) -> Self {
         let spec = Spec {
             name: "waiter",
             kind: PartKind::Saga,
@@ -104,7 +115,7 @@ impl Desk {
             tables: Vec::new(),
             effects: None,
         };
-        let engine = Engine::new(Arc::new(Waiter(spec)), Arc::new(StaticSchemas), Limits::default());
+        let engine = Engine::new(Arc::new(Waiter(spec)), Arc::new(StaticSchemas), limits);
         let mut desk = Self {
             engine,
             now: Timestamp::from_millis(1_800_000_000_000),
@@ -113,6 +124,7 @@ impl Desk {
             version: 1,
             token: 0,
             end: 0,
+            commit_ms: 0,
             delivers: true,
             participant: (1, 0),
             participant_waits: false,
@@ -157,24 +169,34 @@ impl Desk {
         self.tell(Event::Tick);
     }
 
+    /// So many others begin, at once, and later than the log was asked where it ends.
+    pub fn flood(&mut self, count: i64) {
+        let records = (0..count).map(|more| self.record(BEGIN, other(more), self.end + more)).collect();
+        self.tell(Event::Fetched { partition: PARTITION, token: self.token, records });
+    }
+
     fn fetch(&mut self, type_name: &str) {
+        let records = vec![self.record(type_name, entity(), self.end - 1)];
+        self.tell(Event::Fetched { partition: PARTITION, token: self.token, records });
+    }
+
+    fn record(&self, type_name: &str, key: Uuid, offset: i64) -> Record {
         let id = StaticSchemas.id_of(type_name).expect("a type of this build");
         let mut value = Vec::new();
         frame(id, &mut value);
         let mut header = Vec::new();
-        let message_id = Uuid::from_u128(self.end.unsigned_abs().into());
+        let message_id = Uuid::from_u128(offset.unsigned_abs().into());
         Header::first(message_id, self.now).encode(&mut header).expect("it has no texts");
-        let record = Record {
+        Record {
             stream: Stream::Data,
             partition: PARTITION,
-            offset: self.end - 1,
+            offset,
             time: self.now,
-            key: Some(Bytes::copy_from_slice(&key::of(entity()))),
+            key: Some(Bytes::copy_from_slice(&key::of(key))),
             header: Some(header.into()),
             value: Some(value.into()),
             schema: SchemaLookup::Known(StaticSchemas.writer(id).expect("a type of this build")),
-        };
-        self.tell(Event::Fetched { partition: PARTITION, token: self.token, records: vec![record] });
+        }
     }
 
     fn tell(&mut self, event: Event) {
@@ -205,6 +227,7 @@ impl Desk {
             }
             Action::Commit { ticket, commit } => {
                 self.version += 1;
+                self.now = self.now.plus_ms(self.commit_ms);
                 for row in commit.rows {
                     self.rows.insert(row.key, row.row.expect("none is deleted"));
                 }

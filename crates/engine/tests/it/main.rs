@@ -1,4 +1,5 @@
 //! The engine by itself: what happens is told by hand.
 
+mod busy;
 mod desk;
 mod lagging;
