@@ -155,7 +155,7 @@ async fn publish(shared: &Shared, command: &Command, by: Instant) -> Result<(), 
     shared.publisher.publish(message, by).await.map_err(|error| not_published(&error, command.id))?;
     let row = remembered(command, Some(now(&*shared.clock).to_string()));
     shared.recent.remember(row);
-    if let Err(error) = hand_over_acceptance(shared, command, by) {
+    if let Err(error) = hand_over_acceptance(shared, command) {
         // The operation is then known by its reply alone.
         shared.acceptances_lost.with([]).inc();
         tracing::warn!(%error, "an acceptance is not on record");
@@ -163,7 +163,7 @@ async fn publish(shared: &Shared, command: &Command, by: Instant) -> Result<(), 
     Ok(())
 }
 
-fn hand_over_acceptance(shared: &Shared, command: &Command, by: Instant) -> Result<(), NotPublished> {
+fn hand_over_acceptance(shared: &Shared, command: &Command) -> Result<(), NotPublished> {
     let accepted_at = now(&*shared.clock);
     let record = OperationAccepted {
         operation_id: OperationId::new(command.id),
@@ -192,7 +192,7 @@ fn hand_over_acceptance(shared: &Shared, command: &Command, by: Instant) -> Resu
         header,
         body,
     };
-    shared.publisher.hand_over(message, by)
+    shared.publisher.hand_over(message)
 }
 
 fn trace() -> Option<TraceContext> {

@@ -18,6 +18,9 @@ use uuid::Uuid;
 
 use crate::operation::{OperationRow, StepRow};
 
+/// Most headers are no longer, so that theirs is one allocation.
+const HEADER_BYTES: usize = 256;
+
 /// One number per partition.
 pub type Offsets = [i64; PARTITIONS as usize];
 
@@ -52,11 +55,11 @@ pub trait Publisher: Send + Sync {
     /// Publishes and waits, at most until then, until all copies have it.
     fn publish(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<(), NotPublished>>;
 
-    /// Publishes without waiting. That it fails is only counted.
+    /// Publishes without waiting.
     ///
     /// # Errors
     /// When it is known at once not to go.
-    fn hand_over(&self, message: Outgoing, by: Instant) -> Result<(), NotPublished>;
+    fn hand_over(&self, message: Outgoing) -> Result<(), NotPublished>;
 }
 
 /// The read store cannot be asked now.
@@ -98,42 +101,60 @@ impl LogPublisher {
         Self { requests, registry }
     }
 
-    async fn send(&self, message: Outgoing, by: Instant) -> Result<(), NotPublished> {
-        let refused = |why: String| NotPublished::Refused(why);
+    fn encoded(&self, message: Outgoing) -> Result<Encoded, NotPublished> {
         let schema = self
             .registry
             .id_of(message.type_name)
-            .ok_or_else(|| refused(format!("the schema of {} is not registered", message.type_name)))?;
+            .ok_or_else(|| NotPublished::Refused(format!("the schema of {} is not registered", message.type_name)))?;
         let mut value = Vec::with_capacity(message.body.len() + daybook_events::FRAME_BYTES);
         frame(schema, &mut value);
         value.extend_from_slice(&message.body);
-        let mut header = Vec::new();
-        message.header.encode(&mut header).map_err(|error| refused(error.to_string()))?;
-        let request = Request {
-            topic: message.topic,
-            key: &message.key,
-            type_name: message.type_name,
-            message_id: message.header.message_id,
-            time: message.header.time,
-            header: &header,
-            value: &value,
-        };
-        match self.requests.publish(request, by).await {
-            Ok(_) => Ok(()),
-            Err(PublishError::NotKnown) => Err(NotPublished::NotKnown),
-            Err(error) => Err(refused(error.to_string())),
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        message.header.encode(&mut header).map_err(|error| NotPublished::Refused(error.to_string()))?;
+        Ok(Encoded { message, header, value })
+    }
+}
+
+/// A message as it goes into the log.
+struct Encoded {
+    message: Outgoing,
+    header: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Encoded {
+    fn request(&self) -> Request<'_> {
+        Request {
+            topic: self.message.topic,
+            key: &self.message.key,
+            type_name: self.message.type_name,
+            message_id: self.message.header.message_id,
+            time: self.message.header.time,
+            header: &self.header,
+            value: &self.value,
         }
+    }
+}
+
+fn not_published(error: PublishError) -> NotPublished {
+    match error {
+        PublishError::NotKnown => NotPublished::NotKnown,
+        error => NotPublished::Refused(error.to_string()),
     }
 }
 
 impl Publisher for LogPublisher {
     fn publish(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<(), NotPublished>> {
-        self.send(message, by).boxed()
+        let published = async move {
+            let encoded = self.encoded(message)?;
+            self.requests.publish(encoded.request(), by).await.map_err(not_published)?;
+            Ok(())
+        };
+        published.boxed()
     }
 
-    fn hand_over(&self, message: Outgoing, by: Instant) -> Result<(), NotPublished> {
-        // The message is with the producer when its acknowledgment is first waited for.
-        self.send(message, by).now_or_never().unwrap_or(Ok(()))
+    fn hand_over(&self, message: Outgoing) -> Result<(), NotPublished> {
+        self.requests.hand_over(self.encoded(message)?.request()).map_err(not_published)
     }
 }
 

@@ -117,10 +117,10 @@ impl Memory {
 
 impl Publisher for Memory {
     fn publish(&self, message: Outgoing, _by: Instant) -> BoxFuture<'_, Result<(), NotPublished>> {
-        ready(self.hand_over(message, Instant::now())).boxed()
+        ready(self.hand_over(message)).boxed()
     }
 
-    fn hand_over(&self, message: Outgoing, _by: Instant) -> Result<(), NotPublished> {
+    fn hand_over(&self, message: Outgoing) -> Result<(), NotPublished> {
         let mut inner = self.inner();
         match &inner.failing {
             Some(failing) => Err(failing.clone()),

@@ -57,6 +57,8 @@ pub(crate) enum Ticket {
     Shard { to: mpsc::UnboundedSender<Delivered>, delivered: Delivered },
     /// A request.
     Request(oneshot::Sender<Result<Position, RDKafkaErrorCode>>),
+    /// A request that was handed over.
+    Nobody,
 }
 
 /// Why a message was not taken.
@@ -242,6 +244,11 @@ impl ProducerContext for Deliveries {
                 if known.is_err() {
                     // The part has ended; on its next start it publishes again what is not marked as published.
                     tracing::debug!("an acknowledgment came after its part had ended");
+                }
+            }
+            Ticket::Nobody => {
+                if let Err(code) = outcome {
+                    tracing::warn!(%code, "a message that nobody waited for was not published");
                 }
             }
             Ticket::Request(to) => {

@@ -83,10 +83,7 @@ impl Requests {
     /// # Errors
     /// See [`PublishError`]: only `NotKnown` leaves it open whether the message is in the log.
     pub async fn publish(&self, request: Request<'_>, deadline: Instant) -> Result<Position, PublishError> {
-        let bytes = request.key.len() + request.header.len() + request.value.len() + RECORD_OVERHEAD_BYTES;
-        if bytes > RECORD_BYTES_MAX {
-            return Err(PublishError::TooLarge { bytes });
-        }
+        let bytes = size_of(&request)?;
         let (ticket, answer) = oneshot::channel();
         match self.send(&request, Ticket::Request(ticket)) {
             Ok(()) => {}
@@ -103,6 +100,18 @@ impl Requests {
             // Late, or given up together with a broken producer.
             Ok(Err(_)) | Err(_) => Err(PublishError::NotKnown),
         }
+    }
+
+    /// Publishes without waiting. That it fails later is only logged.
+    ///
+    /// # Errors
+    /// When it is known at once not to go.
+    pub fn hand_over(&self, request: Request<'_>) -> Result<(), PublishError> {
+        let bytes = size_of(&request)?;
+        self.send(&request, Ticket::Nobody).map_err(|not_taken| match not_taken {
+            NotTaken::Later => PublishError::Busy,
+            NotTaken::Never(code) => refused(code, bytes),
+        })
     }
 
     fn send(&self, request: &Request<'_>, ticket: Ticket) -> Result<(), NotTaken> {
@@ -125,6 +134,12 @@ impl Requests {
         };
         self.handle.send(outbound, ticket)
     }
+}
+
+/// What it takes in the log at most.
+fn size_of(request: &Request<'_>) -> Result<usize, PublishError> {
+    let bytes = request.key.len() + request.header.len() + request.value.len() + RECORD_OVERHEAD_BYTES;
+    if bytes > RECORD_BYTES_MAX { Err(PublishError::TooLarge { bytes }) } else { Ok(bytes) }
 }
 
 /// The producer did not take it: surely not in the log.

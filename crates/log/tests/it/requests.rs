@@ -13,24 +13,31 @@ use crate::support::{DATA, TYPE, log, settings, topic};
 
 const LONGEST: Duration = Duration::from_secs(5);
 
+fn header() -> Vec<u8> {
+    let mut header = Vec::new();
+    Header::first(Uuid::nil(), Timestamp(0)).encode(&mut header).unwrap();
+    header
+}
+
+fn request<'a>(topic: &'a str, value: &'a [u8], header: &'a [u8]) -> Request<'a> {
+    Request {
+        topic,
+        key: b"00000000-0000-0000-0000-000000000009",
+        type_name: TYPE,
+        message_id: Uuid::nil(),
+        time: Timestamp(1_700_000_000_000_000),
+        header,
+        value,
+    }
+}
+
 async fn publish(
     requests: &Requests,
     topic: &str,
     value: &[u8],
     within: Duration,
 ) -> Result<daybook_log::Position, PublishError> {
-    let mut header = Vec::new();
-    Header::first(Uuid::nil(), Timestamp(0)).encode(&mut header).unwrap();
-    let request = Request {
-        topic,
-        key: b"00000000-0000-0000-0000-000000000009",
-        type_name: TYPE,
-        message_id: Uuid::nil(),
-        time: Timestamp(1_700_000_000_000_000),
-        header: &header,
-        value,
-    };
-    requests.publish(request, Instant::now() + within).await
+    requests.publish(request(topic, value, &header()), Instant::now() + within).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,6 +48,17 @@ async fn many_callers_are_acknowledged_each_with_its_position() {
     let mut offsets: Vec<_> = join_all(callers).await.into_iter().map(|position| position.unwrap().offset).collect();
     offsets.sort_unstable();
     assert_eq!(offsets, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_over_stands_before_what_is_published_later() {
+    let log = log().await;
+    let requests = log.requests("api", LONGEST).unwrap();
+    let header = header();
+    requests.hand_over(request(DATA, b"value", &header)).unwrap();
+    assert_eq!(publish(&requests, DATA, b"value", LONGEST).await.unwrap().offset, 1);
+    let large = requests.hand_over(request(DATA, &vec![0; 2 << 20], &header));
+    assert!(matches!(large, Err(PublishError::TooLarge { .. })), "{large:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
