@@ -176,8 +176,12 @@ fn each_leaf() -> Vec<(&'static str, &'static [&'static str])> {
 }
 
 fn fresh_process(root: &Path, name: &str) -> Result<Layout> {
-    let layout = Layout::new(&root.join("processes").join(name))?;
-    daybook_stack::reset(layout.clone(), true)?;
+    let folder = root.join("processes").join(name);
+    let is_left = folder.exists();
+    let layout = Layout::new(&folder)?;
+    if is_left {
+        daybook_stack::reset(layout.clone(), true)?;
+    }
     Ok(layout)
 }
 

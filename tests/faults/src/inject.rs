@@ -77,7 +77,7 @@ impl Injector<'_> {
             Fault::KillServer { server, away } => self.kill_server(server, away),
             Fault::Disturb { link, weather, lasting } => {
                 let wire = &self.cluster.wires[link];
-                eprintln!("{}: {weather:?} for {lasting:?}", wire.name);
+                eprintln!("{}: {weather}, for {lasting:?}", wire.name);
                 wire.link.set(weather);
                 thread::sleep(lasting);
                 wire.link.calm();

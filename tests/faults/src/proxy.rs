@@ -4,6 +4,7 @@
 //! network that drops packets. A lost answer is the worst case for whoever asked: the request went through and was worked on,
 //! and only then the connection is reset.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -36,6 +37,17 @@ pub struct Weather {
     pub is_cut: bool,
     /// Only every second connection is struck.
     pub only_odd: bool,
+}
+
+impl fmt::Display for Weather {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.is_cut, self.bytes_per_second) {
+            (true, _) => formatter.write_str("cut")?,
+            (false, Some(bytes)) => write!(formatter, "{bytes} bytes a second")?,
+            (false, None) => write!(formatter, "delayed by {:?}", self.delay)?,
+        }
+        formatter.write_str(if self.only_odd { ", every second connection" } else { "" })
+    }
 }
 
 impl Weather {
