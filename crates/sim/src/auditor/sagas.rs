@@ -153,8 +153,7 @@ impl Sagas {
     /// Since when the part that was asked has told that it waits itself.
     fn waiting_since(&self, command_id: Uuid) -> Option<Timestamp> {
         let (topic, partition, _) = self.commands.get(&command_id)?;
-        let mut waiting = self.waiting.iter();
-        waiting.find(|((of, number), _)| of == topic && number == partition).map(|(_, since)| *since)
+        self.waiting.get(&(topic.as_str(), *partition)).copied()
     }
 
     /// Where a command waits to be read.
@@ -162,7 +161,7 @@ impl Sagas {
         let Some((topic, partition, offset)) = self.commands.get(&command_id) else {
             return Some("not published".to_owned());
         };
-        let next = self.read.iter().find(|((of, number), _)| of == topic && number == partition).map_or(0, |(_, n)| *n);
+        let next = self.read.get(&(topic.as_str(), *partition)).copied().unwrap_or(0);
         (next <= *offset).then(|| format!("{topic} {partition}, read up to {next} of {offset}"))
     }
 }
