@@ -142,12 +142,13 @@ async fn compare(shared: &Shared, command: &Command) -> Result<Option<OperationR
 /// The command first, its acceptance second: an acceptance without a command would be a promise that nobody keeps.
 async fn publish(shared: &Shared, command: &Command, by: Instant) -> Result<(), Problem> {
     let made_at = now(&*shared.clock);
+    let trace = trace();
     let Prepared { topic, type_name, key, body } = &command.prepared;
     let header = Header {
         actor: Some(command.caller.actor()),
         tenant: command.caller.tenant,
         reply_to: Some(ReplyTo { topic: OperationAccepted::TOPIC.into(), key: command.id }),
-        trace: trace(),
+        trace,
         request_hash: Some(command.hash),
         ..Header::first(command.id, made_at)
     };
@@ -155,7 +156,7 @@ async fn publish(shared: &Shared, command: &Command, by: Instant) -> Result<(), 
     shared.publisher.publish(message, by).await.map_err(|error| not_published(&error, command.id))?;
     let row = remembered(command, Some(now(&*shared.clock).to_string()));
     shared.recent.remember(row);
-    if let Err(error) = hand_over_acceptance(shared, command) {
+    if let Err(error) = hand_over_acceptance(shared, command, trace) {
         // The operation is then known by its reply alone.
         shared.acceptances_lost.with([]).inc();
         tracing::warn!(%error, "an acceptance is not on record");
@@ -163,7 +164,7 @@ async fn publish(shared: &Shared, command: &Command, by: Instant) -> Result<(), 
     Ok(())
 }
 
-fn hand_over_acceptance(shared: &Shared, command: &Command) -> Result<(), NotPublished> {
+fn hand_over_acceptance(shared: &Shared, command: &Command, trace: Option<TraceContext>) -> Result<(), NotPublished> {
     let accepted_at = now(&*shared.clock);
     let record = OperationAccepted {
         operation_id: OperationId::new(command.id),
@@ -182,7 +183,7 @@ fn hand_over_acceptance(shared: &Shared, command: &Command) -> Result<(), NotPub
         causation_id: Some(command.id),
         actor: Some(command.caller.actor()),
         tenant: command.caller.tenant,
-        trace: trace(),
+        trace,
         ..Header::first(message_id, accepted_at)
     };
     let message = Outgoing {

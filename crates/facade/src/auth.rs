@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::codes::{self, Code};
 use crate::jwks::KeySet;
+use crate::known_tokens::{Fingerprint, KnownTokens, Moment};
 use crate::problem::Problem;
 
 /// The longest token that is looked at.
@@ -133,12 +134,23 @@ pub(crate) fn admit(
     }
 }
 
+/// What a token is good for, once its signature, issuer and audience were found good.
+#[derive(Clone)]
+pub(crate) struct Good {
+    pub(crate) caller: Caller,
+    /// In seconds since 1970.
+    pub(crate) not_before: Option<i64>,
+    /// In seconds since 1970.
+    pub(crate) expires: i64,
+}
+
 /// Verifies tokens. Share one per process.
 pub struct Tokens {
     issuer: String,
     audience: String,
     secret: Option<DecodingKey>,
     key_set: Option<KeySet>,
+    known: KnownTokens,
     clock: Arc<dyn Clock>,
 }
 
@@ -155,6 +167,7 @@ impl Tokens {
             audience: settings.audience.clone(),
             secret: secret.map(|secret| DecodingKey::from_secret(secret.expose().as_bytes())),
             key_set,
+            known: KnownTokens::default(),
             clock,
         })
     }
@@ -168,20 +181,36 @@ impl Tokens {
             return Ok(None);
         };
         let token = field.to_str().ok().and_then(bearer).ok_or_else(|| refused(codes::TOKEN_INVALID))?;
+        let good = self.good(token).await?;
+        self.check_times(&good)?;
+        Ok(Some(good.caller))
+    }
+
+    async fn good(&self, token: &str) -> Result<Good, Problem> {
+        if token.len() > TOKEN_MAX_BYTES {
+            return Err(refused(codes::TOKEN_INVALID));
+        }
+        let fingerprint = Fingerprint::of(token);
+        let now = Moment {
+            elapsed: self.clock.elapsed(),
+            fetches: self.key_set.as_ref().map(KeySet::fetches).unwrap_or_default(),
+        };
+        if let Some(good) = self.known.find(fingerprint, now) {
+            return Ok(good);
+        }
         let claims = self.verified(token).await?;
-        self.check_times(&claims)?;
         // A message's header must be able to carry them.
         if claims.scope.len() > MAX_TEXT_BYTES {
             return Err(refused(codes::TOKEN_INVALID).detail("The token has too many scopes."));
         }
-        Ok(Some(Caller { id: claims.sub, tenant: claims.org, scopes: claims.scope.into() }))
+        let caller = Caller { id: claims.sub, tenant: claims.org, scopes: claims.scope.into() };
+        let good = Good { caller, not_before: claims.nbf, expires: claims.exp };
+        self.known.keep(fingerprint, good.clone(), now);
+        Ok(good)
     }
 
     async fn verified(&self, token: &str) -> Result<Claims, Problem> {
         let invalid = || refused(codes::TOKEN_INVALID);
-        if token.len() > TOKEN_MAX_BYTES {
-            return Err(invalid());
-        }
         // "none" is no algorithm that the library knows: such a token ends here.
         let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
         let typ = header.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -210,12 +239,12 @@ impl Tokens {
         Ok(decoded.claims)
     }
 
-    fn check_times(&self, claims: &Claims) -> Result<(), Problem> {
+    fn check_times(&self, good: &Good) -> Result<(), Problem> {
         let now = now(&*self.clock).millis() / 1_000;
-        if claims.exp <= now - CLOCK_LEEWAY_SECONDS {
+        if good.expires <= now - CLOCK_LEEWAY_SECONDS {
             return Err(refused(codes::TOKEN_EXPIRED));
         }
-        if claims.nbf.is_some_and(|not_before| not_before > now + CLOCK_LEEWAY_SECONDS) {
+        if good.not_before.is_some_and(|not_before| not_before > now + CLOCK_LEEWAY_SECONDS) {
             return Err(refused(codes::TOKEN_INVALID));
         }
         Ok(())

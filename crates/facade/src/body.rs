@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -123,7 +124,7 @@ pub(crate) fn canonical(value: &Value, out: &mut Vec<u8>) {
             sorted.sort_by_key(|(name, _)| *name);
             out.push(b'{');
             for (name, value) in sorted {
-                out.extend_from_slice(Value::from(name.as_str()).to_string().as_bytes());
+                write(name, out);
                 out.push(b':');
                 canonical(value, out);
                 out.push(b',');
@@ -138,8 +139,12 @@ pub(crate) fn canonical(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        plain => out.extend_from_slice(plain.to_string().as_bytes()),
+        plain => write(plain, out),
     }
+}
+
+fn write(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("texts, numbers and booleans have a form in JSON, and memory takes it");
 }
 
 #[cfg(test)]

@@ -177,6 +177,7 @@ fn finished(response: Response, trace_id: &str, request_id: &str) -> Response {
         (HeaderName::from_static("permissions-policy"), "accelerometer=(), camera=(), geolocation=(), microphone=()"),
         (header::CACHE_CONTROL, "no-store"),
     ];
+    headers.reserve(always.len());
     for (name, value) in always {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

@@ -142,7 +142,7 @@ impl Facade {
         let description = self.description();
         let request_timeout = Duration::from_millis(self.deps.http.request_timeout_ms);
         let edge_state = Arc::new(Edge::new(&self.deps.metrics, request_timeout)?);
-        let cors = cors(&self.deps.http.cors_origins)?;
+        let cors_origins = self.deps.http.cors_origins.clone();
         let admission = Arc::new(admission(&self.deps)?);
         let shared = Arc::new(shared(self.deps)?);
         let mut router = self.others.merge(pages_router(&description)).merge(operations_router(&shared, &admission));
@@ -152,7 +152,8 @@ impl Facade {
         for mount in self.reads {
             router = with_read(router, &shared, &admission, mount);
         }
-        Ok(router.layer(from_fn_with_state(edge_state, edge)).layer(cors))
+        let router = router.layer(from_fn_with_state(edge_state, edge));
+        Ok(if cors_origins.is_empty() { router } else { router.layer(cors(&cors_origins)?) })
     }
 }
 

@@ -12,6 +12,9 @@ const PHONE_DIGITS_MAX: usize = 15;
 /// Length of a UUID as text. One in some hundreds holds digits that look like a card's.
 const UUID_CHARS: usize = 36;
 
+/// Where it has dashes.
+const DASHES: [usize; 4] = [8, 13, 18, 23];
+
 /// Refuses a text that holds a card number or a NUL.
 ///
 /// # Errors
@@ -104,12 +107,11 @@ fn is_uuid(text: &[u8], at: usize) -> bool {
     let Some(candidate) = text.get(at..at + UUID_CHARS) else {
         return false;
     };
-    bounded(at.checked_sub(1).and_then(|before| text.get(before)))
+    // First what nearly no text has: this is asked at each of its places.
+    DASHES.iter().all(|dash| candidate[*dash] == b'-')
+        && bounded(at.checked_sub(1).and_then(|before| text.get(before)))
         && bounded(text.get(at + UUID_CHARS))
-        && candidate.iter().enumerate().all(|(place, byte)| match place {
-            8 | 13 | 18 | 23 => *byte == b'-',
-            _ => is_hex(byte),
-        })
+        && candidate.iter().enumerate().all(|(place, byte)| DASHES.contains(&place) || is_hex(byte))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The issuer's public keys (RFC 7517): fetched when needed, kept, fetched anew when a token names a key that is not among them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use daybook_service::Clock;
@@ -28,6 +29,7 @@ pub(crate) struct KeySet {
     clock: Arc<dyn Clock>,
     /// Held while asking, so that many requests make one question.
     kept: Mutex<Kept>,
+    fetches: AtomicU64,
 }
 
 #[derive(Default)]
@@ -52,7 +54,12 @@ impl KeySet {
         daybook_service::install_tls();
         let client =
             reqwest::Client::builder().timeout(ANSWER_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { url: url.to_owned(), client, clock, kept: Mutex::default() })
+        Ok(Self { url: url.to_owned(), client, clock, kept: Mutex::default(), fetches: AtomicU64::new(0) })
+    }
+
+    /// How often keys were fetched. What was found good before the last time may be signed by a key that was withdrawn.
+    pub(crate) fn fetches(&self) -> u64 {
+        self.fetches.load(Ordering::Acquire)
     }
 
     /// The key with this id, if it may be used with this algorithm.
@@ -67,7 +74,10 @@ impl KeySet {
         if is_wanted && older_than(kept.tried_at, ASK_AGAIN_AFTER) {
             kept.tried_at = Some(now);
             match self.fetch().await {
-                Ok(keys) => *kept = Kept { keys, fetched_at: Some(now), tried_at: Some(now) },
+                Ok(keys) => {
+                    *kept = Kept { keys, fetched_at: Some(now), tried_at: Some(now) };
+                    self.fetches.fetch_add(1, Ordering::Release);
+                }
                 Err(error) => tracing::warn!(%error, "the issuer's keys could not be fetched"),
             }
         }
@@ -107,7 +117,7 @@ fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex as Shared;
-    use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::time::SystemTime;
 
     use axum::Router;

@@ -15,6 +15,7 @@ mod guard;
 mod html;
 mod idempotency;
 mod jwks;
+mod known_tokens;
 mod openapi;
 mod operation;
 mod operations;

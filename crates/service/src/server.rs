@@ -70,7 +70,8 @@ impl From<&settings::Http> for Limits {
 /// # Errors
 /// None: what goes wrong with one connection is that connection's end.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, drain: Drain) -> Result<(), Infallible> {
-    let router = router.layer(RequestBodyDeadlineLayer::new(limits.body_timeout));
+    // With its state, although there is none, so that handlers are put into their layers now instead of for each request.
+    let router = router.layer(RequestBodyDeadlineLayer::new(limits.body_timeout)).with_state(());
     let permits = Arc::new(Semaphore::new(limits.max_connections));
     let mut connections = JoinSet::new();
     while let Some((stream, peer, permit)) = next(&listener, &permits, &drain).await {

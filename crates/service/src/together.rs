@@ -1,14 +1,16 @@
-//! Questions of one kind that come while others are under way are asked in one go: under load many take one round trip, and alone
-//! nobody waits for another.
+//! Questions of one kind that come while another is under way, or soon after it was asked, are asked in one go: under load many
+//! take one round trip, and alone nobody waits for another.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
-/// Questions under way at once; while they are, new ones gather.
-const TURNS: usize = 1;
+/// For so long after a question was asked those that come gather, if there is more than one.
+const GATHERING: Duration = Duration::from_millis(1);
 /// Ids in one question.
 const IDS_MAX: usize = 500;
 
@@ -17,12 +19,13 @@ type Answer<A, E> = Result<Option<A>, E>;
 /// Those who wait for an answer.
 pub struct Together<A, E> {
     waiting: Mutex<Vec<(Uuid, oneshot::Sender<Answer<A, E>>)>>,
-    turns: Semaphore,
+    /// Held by whoever asks; tells when the last question was asked.
+    turn: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl<A, E> Default for Together<A, E> {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), turns: Semaphore::new(TURNS) }
+        Self { waiting: Mutex::default(), turn: tokio::sync::Mutex::default() }
     }
 }
 
@@ -41,12 +44,14 @@ impl<A: Clone, E: Clone> Together<A, E> {
             let answer = tokio::select! {
                 biased;
                 answer = &mut answered => answer,
-                turn = self.turns.acquire() => {
-                    let turn = turn.expect("turns are never closed");
+                mut asked_at = self.turn.lock() => {
+                    self.gather(*asked_at).await;
+                    let now = Instant::now();
                     if self.answer_all(&ask).await {
+                        *asked_at = Some(now);
                         continue;
                     }
-                    drop(turn);
+                    drop(asked_at);
                     // Nobody waits to be asked for, so somebody else is asking for this one.
                     (&mut answered).await
                 }
@@ -63,6 +68,15 @@ impl<A: Clone, E: Clone> Together<A, E> {
         let (answer, answered) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((id, answer));
         answered
+    }
+
+    async fn gather(&self, asked_at: Option<Instant>) {
+        let until = asked_at.map(|at| at + GATHERING).filter(|until| *until > Instant::now());
+        if let Some(until) = until
+            && self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() > 1
+        {
+            sleep_until(until).await;
+        }
     }
 
     /// Answers whether anybody waited.
@@ -114,7 +128,7 @@ mod tests {
         let asked = AtomicUsize::new(0);
         let go_on = Notify::new();
         let ask = |ids: Vec<Uuid>| {
-            let first = asked.fetch_add(1, Ordering::Relaxed) < TURNS;
+            let first = asked.fetch_add(1, Ordering::Relaxed) == 0;
             let go_on = &go_on;
             async move {
                 if first {
@@ -132,18 +146,15 @@ mod tests {
         for (id, answer) in (0_u128..).zip(answers) {
             assert_eq!(answer.unwrap(), id.is_multiple_of(2).then_some(id * id));
         }
-        assert_eq!(asked.load(Ordering::Relaxed), TURNS + 1, "some alone, and then the rest");
+        assert_eq!(asked.load(Ordering::Relaxed), 2, "one alone, and then the rest");
     }
 
     #[tokio::test]
     async fn a_question_that_is_given_up_is_asked_by_who_waits_for_it() {
         let together = Arc::new(Together::<u128, Away>::default());
         let (one, other) = (Uuid::from_u128(2), Uuid::from_u128(4));
-        let mut stuck: Vec<_> =
-            (0..TURNS).map(|_| Box::pin(together.find(one, |_| pending::<Result<_, Away>>()))).collect();
-        for question in &mut stuck {
-            assert!(futures::poll!(question.as_mut()).is_pending());
-        }
+        let mut stuck = Box::pin(together.find(one, |_| pending::<Result<_, Away>>()));
+        assert!(futures::poll!(stuck.as_mut()).is_pending());
         let mut waiting = Box::pin(together.find(other, |ids| async move { Ok(squares(&ids)) }));
         assert!(futures::poll!(waiting.as_mut()).is_pending());
         drop(stuck);
@@ -154,14 +165,13 @@ mod tests {
     async fn what_another_was_asking_for_and_gave_up_is_asked_for_anew() {
         let together = Together::<u128, Away>::default();
         let stuck = |_: Vec<Uuid>| pending::<Result<_, Away>>();
-        let mut first: Vec<_> = (0..TURNS).map(|_| Box::pin(together.find(Uuid::from_u128(2), stuck))).collect();
+        let mut first = Box::pin(together.find(Uuid::from_u128(2), stuck));
         let mut asks = Box::pin(together.find(Uuid::from_u128(4), stuck));
         let mut waits = Box::pin(together.find(Uuid::from_u128(6), |ids| async move { Ok(squares(&ids)) }));
-        for question in first.iter_mut().chain([&mut asks]) {
-            assert!(question.now_or_never().is_none());
-        }
+        assert!((&mut first).now_or_never().is_none());
+        assert!((&mut asks).now_or_never().is_none());
         assert!((&mut waits).now_or_never().is_none());
-        first.pop();
+        drop(first);
         assert!((&mut asks).now_or_never().is_none(), "it asks for both");
         drop(asks);
         assert_eq!(waits.now_or_never().expect("it asks by itself").unwrap(), Some(36));
@@ -181,22 +191,33 @@ mod tests {
         let together = Together::<u128, Away>::default();
         let stuck = |_: Vec<Uuid>| pending::<Result<_, Away>>();
         let question = |id| Box::pin(together.find(Uuid::from_u128(id), stuck));
-        let mut first: Vec<_> = (0..TURNS).map(|_| question(2)).collect();
-        let (mut asks, mut sleeps) = (question(4), question(6));
-        for question in first.iter_mut().chain([&mut asks, &mut sleeps]) {
+        let (mut first, mut asks, mut sleeps) = (question(2), question(4), question(6));
+        for question in [&mut first, &mut asks, &mut sleeps] {
             assert!(question.now_or_never().is_none());
         }
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
-        first.pop();
+        drop(first);
         assert!(asks.poll_unpin(&mut context).is_pending(), "it asks for both");
-        first.pop();
         woken.0.store(0, Ordering::Relaxed);
         assert!(sleeps.poll_unpin(&mut context).is_pending());
         // A task that used up its share is woken only now.
         tokio::task::yield_now().await;
         assert_eq!(woken.0.load(Ordering::Relaxed), 0, "it would be polled for ever");
+    }
+
+    #[tokio::test]
+    async fn those_who_come_soon_after_a_question_gather_and_one_alone_does_not_wait() {
+        let together = Together::<u128, Away>::default();
+        let (now, minute) = (Instant::now(), Duration::from_secs(60));
+        let gathers = |asked_at| together.gather(asked_at).now_or_never().is_none();
+        let _one = together.wait_for(Uuid::nil());
+        assert!(!gathers(Some(now + minute)), "alone");
+        let _other = together.wait_for(Uuid::nil());
+        assert!(gathers(Some(now + minute)));
+        assert!(!gathers(now.checked_sub(minute)), "asked long ago");
+        assert!(!gathers(None), "never asked");
     }
 
     #[tokio::test]

@@ -10,8 +10,8 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -88,7 +88,8 @@ where
 {
     let traced = filter_fn(|metadata| {
         let library = |name: &&str| metadata.target().starts_with(*name);
-        metadata.is_span() && !NEVER_TRACED.iter().any(|name| library(name))
+        let is_wanted = metadata.is_span() && *metadata.level() <= Level::INFO;
+        is_wanted && !NEVER_TRACED.iter().any(|name| library(name))
     });
     let spans = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("daybook"))
@@ -96,8 +97,7 @@ where
         .with_threads(false)
         // Would read the clock, and lock the span, at each poll of what is traced.
         .with_tracked_inactivity(false)
-        .with_filter(traced)
-        .with_filter(LevelFilter::INFO);
+        .with_filter(traced.with_max_level_hint(LevelFilter::INFO));
     let lines = match settings.log_format {
         settings::LogFormat::Json => json_lines::JsonLines::new(writer).boxed(),
         settings::LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(writer).boxed(),
