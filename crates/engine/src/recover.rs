@@ -142,7 +142,7 @@ enum Pending {
     /// Looking for the timer that led to the first message.
     Due(Load),
     Rows {
-        batch: Batch,
+        batch: Box<Batch>,
         chunk: Vec<Planned>,
         load: Load,
     },
@@ -257,7 +257,7 @@ impl Recovery {
             Some(Pending::Due(load)) => self.due_loaded(&load, loaded.due)?,
             Some(Pending::Rows { mut batch, chunk, load }) => {
                 batch.load(&load, loaded, &*self.schemas);
-                self.load_or_fold(batch, chunk)?;
+                self.load_or_fold(*batch, chunk)?;
             }
             other => self.pending = other,
         }
@@ -355,7 +355,7 @@ impl Recovery {
     fn load_or_fold(&mut self, mut batch: Batch, chunk: Vec<Planned>) -> Result<(), RecoveryError> {
         let load = batch.missing(&*self.leaf, &mut self.partitions);
         if !load.is_empty() {
-            self.pending = Some(Pending::Rows { batch, chunk, load });
+            self.pending = Some(Pending::Rows { batch: Box::new(batch), chunk, load });
             return Ok(());
         }
         let folder =
