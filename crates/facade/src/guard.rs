@@ -15,6 +15,9 @@ const UUID_CHARS: usize = 36;
 /// Where it has dashes.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
+/// Lengths of ids in hex without dashes: UUIDs, trace ids and MD5; SHA-1; SHA-256. One in some hundreds of them, too.
+const HEX_ID_CHARS: [usize; 3] = [32, 40, 64];
+
 /// Refuses a text that holds a card number or a NUL.
 ///
 /// # Errors
@@ -30,12 +33,12 @@ pub fn check_text(text: &str) -> Result<(), Problem> {
 }
 
 /// Whether there are 13 to 19 digits in a row, groups of them also parted by single spaces or dashes, that pass the Luhn
-/// check. UUIDs and telephone numbers in E.164 form are passed over.
+/// check. UUIDs, hashes in hex and telephone numbers in E.164 form are passed over.
 pub fn holds_card_number(text: &[u8]) -> bool {
     let mut at = 0;
     while at < text.len() {
-        if is_uuid(text, at) {
-            at += UUID_CHARS;
+        if let Some(end) = end_of_id(text, at) {
+            at = end;
         } else if text[at].is_ascii_digit() {
             let (groups, end) = groups_from(text, at);
             let is_phone = at > 0 && text[at - 1] == b'+' && digits_in(&groups) <= PHONE_DIGITS_MAX;
@@ -59,7 +62,7 @@ fn groups_from(text: &[u8], start: usize) -> (Vec<&[u8]>, usize) {
         groups.push(&text[at..end]);
         let parted = text.get(end).is_some_and(|byte| matches!(byte, b' ' | b'-'));
         let goes_on = text.get(end + 1).is_some_and(u8::is_ascii_digit);
-        if !parted || !goes_on || is_uuid(text, end + 1) {
+        if !parted || !goes_on || end_of_id(text, end + 1).is_some() {
             return (groups, end);
         }
         at = end + 1;
@@ -100,6 +103,21 @@ fn passes_luhn(digits: &[u8]) -> bool {
     sum > 0 && sum.is_multiple_of(10)
 }
 
+/// Where the id ends that begins here.
+fn end_of_id(text: &[u8], at: usize) -> Option<usize> {
+    if is_uuid(text, at) {
+        return Some(at + UUID_CHARS);
+    }
+    let goes_on = at.checked_sub(1).is_some_and(|before| text[before].is_ascii_alphanumeric());
+    if goes_on {
+        return None;
+    }
+    let word = text[at..].split(|byte| !byte.is_ascii_alphanumeric()).next().unwrap_or_default();
+    // Digits alone are no id in hex.
+    let is_hex = word.iter().all(u8::is_ascii_hexdigit) && !word.iter().all(u8::is_ascii_digit);
+    (is_hex && HEX_ID_CHARS.contains(&word.len())).then_some(at + word.len())
+}
+
 /// Whether a UUID, and nothing longer, begins here.
 fn is_uuid(text: &[u8], at: usize) -> bool {
     let is_hex = |byte: &u8| byte.is_ascii_hexdigit();
@@ -130,6 +148,8 @@ mod tests {
             "12 4242 4242 4242 4242",
             "4242 4242 4242 4242 12/30",
             "+4242424242424242",
+            "abcdef4242424242424242",
+            "4242424242424242 d41d8cd98f00b204e9800998ecf8427e",
         ] {
             assert!(holds_card_number(text.as_bytes()), "{text}");
         }
@@ -145,6 +165,8 @@ mod tests {
             "2026-03-01T12:00:00Z",
             "11111111-1111-4111-8111-111111111111",
             "42424242-4242-4242-8242-424242424242",
+            "4242424242424242b204e9800998ecf8",
+            "key-4242424242424242b204e9800998ecf842424242_1",
             "+4915123456784",
             "pm_card_visa",
         ] {
@@ -156,7 +178,7 @@ mod tests {
     fn uuids_are_passed_over_even_when_their_digits_would_do() {
         let found = (0..20_000u128).filter(|number| {
             let id = uuid::Uuid::from_u128(number * 0x1234_5678_9012_3456_7890_1234_5678);
-            holds_card_number(id.to_string().as_bytes())
+            holds_card_number(id.to_string().as_bytes()) || holds_card_number(id.simple().to_string().as_bytes())
         });
         assert_eq!(found.count(), 0);
     }

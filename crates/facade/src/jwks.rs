@@ -138,13 +138,13 @@ mod tests {
     const ED25519_PKCS8: [u8; 16] =
         [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-    /// A clock whose elapsed time the test sets, in seconds.
+    /// A clock that the test sets, in seconds from its start.
     #[derive(Clone, Default)]
     struct SetClock(Arc<AtomicU64>);
 
     impl Clock for SetClock {
         fn wall(&self) -> SystemTime {
-            StandingClock.wall()
+            StandingClock.wall() + self.elapsed()
         }
 
         fn elapsed(&self) -> Duration {
@@ -231,6 +231,18 @@ mod tests {
         assert!(issuer.caller(&token(2, "second")).await.is_ok());
         assert_eq!(issuer.caller(&token(1, "first")).await.unwrap_err(), "token-invalid");
         assert_eq!(issuer.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_known_token_expires_all_the_same() {
+        let issuer = Issuer::start(&[public(1, "first")]).await;
+        let lifetime = claims(Uuid::nil(), None, "").exp - claims(Uuid::nil(), None, "").iat;
+        issuer.clock.0.store(lifetime.unsigned_abs(), Ordering::SeqCst);
+        for _ in 0..2 {
+            assert!(issuer.caller(&token(1, "first")).await.is_ok(), "clocks differ by some seconds");
+        }
+        issuer.clock.0.fetch_add(10, Ordering::SeqCst);
+        assert_eq!(issuer.caller(&token(1, "first")).await.unwrap_err(), "token-expired");
     }
 
     #[tokio::test]
