@@ -143,7 +143,7 @@ pub(crate) fn canonical(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn write(value: &(impl Serialize + ?Sized), out: &mut Vec<u8>) {
+fn write(value: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("texts, numbers and booleans have a form in JSON, and memory takes it");
 }
 

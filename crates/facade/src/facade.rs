@@ -142,7 +142,7 @@ impl Facade {
         let description = self.description();
         let request_timeout = Duration::from_millis(self.deps.http.request_timeout_ms);
         let edge_state = Arc::new(Edge::new(&self.deps.metrics, request_timeout)?);
-        let cors_origins = self.deps.http.cors_origins.clone();
+        let cors = cors(&self.deps.http.cors_origins)?;
         let admission = Arc::new(admission(&self.deps)?);
         let shared = Arc::new(shared(self.deps)?);
         let mut router = self.others.merge(pages_router(&description)).merge(operations_router(&shared, &admission));
@@ -153,7 +153,10 @@ impl Facade {
             router = with_read(router, &shared, &admission, mount);
         }
         let router = router.layer(from_fn_with_state(edge_state, edge));
-        Ok(if cors_origins.is_empty() { router } else { router.layer(cors(&cors_origins)?) })
+        Ok(match cors {
+            Some(cors) => router.layer(cors),
+            None => router,
+        })
     }
 }
 
@@ -236,7 +239,10 @@ async fn with_page_policy(response: Response) -> Response {
 }
 
 /// Pages of other origins may call the API only if they are listed.
-fn cors(origins: &[String]) -> Result<CorsLayer, BuildError> {
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>, BuildError> {
+    if origins.is_empty() {
+        return Ok(None);
+    }
     let origin = |text: &String| {
         let is_origin = text.starts_with("https://") || text.starts_with("http://");
         let value = HeaderValue::from_str(text).ok().filter(|_| is_origin && !text.ends_with('/'));
@@ -266,10 +272,11 @@ fn cors(origins: &[String]) -> Result<CorsLayer, BuildError> {
         REQUEST_ID,
         HeaderName::from_static("preference-applied"),
     ];
-    Ok(CorsLayer::new()
+    let layer = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(sent)
         .expose_headers(shown)
-        .max_age(CORS_AGE))
+        .max_age(CORS_AGE);
+    Ok(Some(layer))
 }

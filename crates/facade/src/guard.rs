@@ -12,9 +12,6 @@ const PHONE_DIGITS_MAX: usize = 15;
 /// Length of a UUID as text. One in some hundreds holds digits that look like a card's.
 const UUID_CHARS: usize = 36;
 
-/// Where it has dashes.
-const DASHES: [usize; 4] = [8, 13, 18, 23];
-
 /// Lengths of ids in hex without dashes: UUIDs, trace ids and MD5; SHA-1; SHA-256. One in some hundreds of them, too.
 const HEX_ID_CHARS: [usize; 3] = [32, 40, 64];
 
@@ -103,33 +100,34 @@ fn passes_luhn(digits: &[u8]) -> bool {
     sum > 0 && sum.is_multiple_of(10)
 }
 
-/// Where the id ends that begins here.
+/// Where the id ends that begins here: a UUID, or a word in hex of the length of ids and hashes.
 fn end_of_id(text: &[u8], at: usize) -> Option<usize> {
-    if is_uuid(text, at) {
-        return Some(at + UUID_CHARS);
-    }
-    let goes_on = at.checked_sub(1).is_some_and(|before| text[before].is_ascii_alphanumeric());
-    if goes_on {
+    let begins = at.checked_sub(1).is_none_or(|before| !text[before].is_ascii_alphanumeric());
+    if !begins {
         return None;
     }
-    let word = text[at..].split(|byte| !byte.is_ascii_alphanumeric()).next().unwrap_or_default();
-    // Digits alone are no id in hex.
-    let is_hex = word.iter().all(u8::is_ascii_hexdigit) && !word.iter().all(u8::is_ascii_digit);
-    (is_hex && HEX_ID_CHARS.contains(&word.len())).then_some(at + word.len())
+    let rest = &text[at..];
+    let chars = if is_uuid(rest) { Some(UUID_CHARS) } else { hex_id_chars(rest) };
+    chars.map(|chars| at + chars)
 }
 
-/// Whether a UUID, and nothing longer, begins here.
-fn is_uuid(text: &[u8], at: usize) -> bool {
-    let is_hex = |byte: &u8| byte.is_ascii_hexdigit();
-    let bounded = |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric());
-    let Some(candidate) = text.get(at..at + UUID_CHARS) else {
+/// Whether a UUID, and nothing longer, stands first.
+fn is_uuid(text: &[u8]) -> bool {
+    let Some((candidate, rest)) = text.split_at_checked(UUID_CHARS) else {
         return false;
     };
-    // First what nearly no text has: this is asked at each of its places.
-    DASHES.iter().all(|dash| candidate[*dash] == b'-')
-        && bounded(at.checked_sub(1).and_then(|before| text.get(before)))
-        && bounded(text.get(at + UUID_CHARS))
-        && candidate.iter().enumerate().all(|(place, byte)| DASHES.contains(&place) || is_hex(byte))
+    let ends = rest.first().is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    ends && candidate.iter().enumerate().all(|(place, byte)| match place {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
+}
+
+fn hex_id_chars(text: &[u8]) -> Option<usize> {
+    let word = text.split(|byte| !byte.is_ascii_alphanumeric()).next()?;
+    // Digits alone are no id in hex.
+    let is_hex = word.iter().all(u8::is_ascii_hexdigit) && !word.iter().all(u8::is_ascii_digit);
+    (is_hex && HEX_ID_CHARS.contains(&word.len())).then_some(word.len())
 }
 
 #[cfg(test)]

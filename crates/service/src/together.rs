@@ -2,7 +2,7 @@
 //! take one round trip, and alone nobody waits for another.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -15,10 +15,11 @@ const GATHERING: Duration = Duration::from_millis(1);
 const IDS_MAX: usize = 500;
 
 type Answer<A, E> = Result<Option<A>, E>;
+type Waiting<A, E> = (Uuid, oneshot::Sender<Answer<A, E>>);
 
 /// Those who wait for an answer.
 pub struct Together<A, E> {
-    waiting: Mutex<Vec<(Uuid, oneshot::Sender<Answer<A, E>>)>>,
+    waiting: Mutex<Vec<Waiting<A, E>>>,
     /// Held by whoever asks; tells when the last question was asked.
     turn: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -66,14 +67,14 @@ impl<A: Clone, E: Clone> Together<A, E> {
 
     fn wait_for(&self, id: Uuid) -> oneshot::Receiver<Answer<A, E>> {
         let (answer, answered) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((id, answer));
+        self.waiting().push((id, answer));
         answered
     }
 
     async fn gather(&self, asked_at: Option<Instant>) {
         let until = asked_at.map(|at| at + GATHERING).filter(|until| *until > Instant::now());
         if let Some(until) = until
-            && self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() > 1
+            && self.waiting().len() > 1
         {
             sleep_until(until).await;
         }
@@ -85,7 +86,7 @@ impl<A: Clone, E: Clone> Together<A, E> {
         F: Future<Output = Result<HashMap<Uuid, A>, E>>,
     {
         let taken: Vec<_> = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = self.waiting();
             waiting.retain(|(_, answer)| !answer.is_closed());
             let count = waiting.len().min(IDS_MAX);
             waiting.drain(..count).collect()
@@ -100,6 +101,11 @@ impl<A: Clone, E: Clone> Together<A, E> {
             drop(answer.send(found));
         }
         true
+    }
+
+    /// A panic while it was held can't have broken it: what is pushed or taken is whole.
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting<A, E>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
