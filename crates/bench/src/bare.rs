@@ -13,7 +13,7 @@ use daybook_events::{
     Actor, CourseId, Header, Message, OperationAccepted, OperationId, PersonId, PublishCourse, ReplyTo, Schemas,
     Timestamp, TraceContext, derive_id, encode, frame, key,
 };
-use daybook_log::{Envelope, Log};
+use daybook_log::{Envelope, Log, source};
 use daybook_service::{Clock as _, SystemClock, ids};
 use http::StatusCode;
 use rdkafka::producer::future_producer::DeliveryFuture;
@@ -34,6 +34,7 @@ struct Bare {
     producer: FutureProducer,
     command: Place,
     acceptance: Place,
+    source: String,
     clock: SystemClock,
     /// As long as that of the caller of the façade.
     scopes: Arc<str>,
@@ -82,6 +83,7 @@ pub async fn serve(listener: TcpListener, log: &Log, scopes: &str) -> Result<()>
         producer: relay::producer_config(log).create()?,
         command: Place::of::<PublishCourse>(log)?,
         acceptance: Place::of::<OperationAccepted>(log)?,
+        source: source(NAME),
         clock: SystemClock::default(),
         scopes: scopes.into(),
     };
@@ -121,7 +123,7 @@ impl Bare {
         let key = key::of(entity);
         let envelope = Envelope {
             topic: M::TOPIC,
-            instance: NAME,
+            source: &self.source,
             type_name: M::FULL_NAME,
             message_id: header.message_id,
             time: header.time,
@@ -132,7 +134,7 @@ impl Bare {
             .key(key.as_slice())
             .payload(&value)
             .timestamp(header.time.millis())
-            .headers(envelope.headers());
+            .headers(relay::headers(&envelope));
         Ok(self.producer.send_result(record).map_err(|(refused, _)| refused)?)
     }
 

@@ -10,10 +10,10 @@ use daybook_events::{
     CoursePublished, Header, HeaderRef, Message, PublishCourse, Schemas, Shard, Writer, decode, encode, frame, key,
     unframe,
 };
-use daybook_log::{Envelope, Log};
+use daybook_log::{Envelope, Log, source};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message as _};
+use rdkafka::message::{BorrowedMessage, Header as KafkaHeader, Headers, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use uuid::Uuid;
@@ -90,6 +90,7 @@ impl Relay {
     /// When the input ends early, or the broker does not take the output.
     pub fn run(self, count: u64) -> Result<()> {
         let mut numbers = Numbers::default();
+        let source = source(NAME);
         for _ in 0..count {
             let message = self.consumer.poll(POLL_LIMIT).context("the input has ended early")??;
             let (key, header, value) = relayed(&message)?;
@@ -103,7 +104,7 @@ impl Relay {
             encode(&tally::published(command, 1), &mut out)?;
             let envelope = Envelope {
                 topic: CoursePublished::TOPIC,
-                instance: NAME,
+                source: &source,
                 type_name: CoursePublished::FULL_NAME,
                 message_id: sent.message_id,
                 time: sent.time,
@@ -139,6 +140,15 @@ fn relayed<'m>(message: &'m BorrowedMessage<'_>) -> Result<(&'m [u8], HeaderRef<
     Ok((key, HeaderRef::decode(header)?, message.payload().context("a record without a value")?))
 }
 
+/// The headers as librdkafka takes them.
+pub fn headers(envelope: &Envelope<'_>) -> OwnedHeaders {
+    let mut headers = Some(OwnedHeaders::new_with_capacity(8));
+    envelope.each(|key, value| {
+        headers = headers.take().map(|headers| headers.insert(KafkaHeader { key, value: Some(value) }));
+    });
+    headers.unwrap_or_default()
+}
+
 fn publish(
     producer: &ThreadedProducer<DefaultProducerContext>,
     topic: &str,
@@ -152,7 +162,7 @@ fn publish(
         .key(key)
         .payload(value)
         .timestamp(envelope.time.millis())
-        .headers(envelope.headers());
+        .headers(headers(envelope));
     let mut offered = producer.send(record);
     while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) = offered {
         std::thread::sleep(FULL_WAIT);

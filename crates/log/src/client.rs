@@ -10,12 +10,15 @@ use crate::Settings;
 /// Most bytes of one record, key and headers included: Kafka's own default for a topic.
 pub(crate) const RECORD_BYTES_MAX: usize = 1_048_576;
 
-/// Settings of every client.
+/// What brokers know us by.
+pub(crate) const CLIENT_ID: &str = "daybook";
+
+/// Settings of every client of librdkafka.
 pub(crate) fn base(settings: &Settings) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.brokers)
-        .set("client.id", "daybook")
+        .set("client.id", CLIENT_ID)
         .set("allow.auto.create.topics", "false")
         .set("socket.nagle.disable", "true")
         .set("socket.keepalive.enable", "true")

@@ -1,7 +1,6 @@
 //! The headers of a published record.
 
 use daybook_events::{HEADER_KEY, HeaderRef, Timestamp, TraceContext};
-use rdkafka::message::{Header, OwnedHeaders};
 use uuid::Uuid;
 
 /// Topics of the book itself, which others read too.
@@ -11,8 +10,8 @@ const EVENTS_MARK: &str = ".events.";
 pub struct Envelope<'a> {
     /// Topic without prefix.
     pub topic: &'a str,
-    /// Name of the part that publishes.
-    pub instance: &'a str,
+    /// Who publishes, as [`source`] writes it.
+    pub source: &'a str,
     pub type_name: &'a str,
     pub message_id: Uuid,
     pub time: Timestamp,
@@ -20,34 +19,30 @@ pub struct Envelope<'a> {
     pub header: &'a [u8],
 }
 
-impl Envelope<'_> {
-    /// Our own header; on events topics also CloudEvents in binary mode and, when sampled, the trace.
-    pub fn headers(&self) -> OwnedHeaders {
-        if !self.topic.contains(EVENTS_MARK) {
-            return add(OwnedHeaders::new_with_capacity(1), HEADER_KEY, self.header);
-        }
-        let headers = [
-            (HEADER_KEY, self.header),
-            ("ce_specversion", b"1.0"),
-            ("ce_id", self.message_id.to_string().as_bytes()),
-            ("ce_source", format!("/daybook/{}", self.instance).as_bytes()),
-            ("ce_type", self.type_name.as_bytes()),
-            ("ce_time", self.time.to_string().as_bytes()),
-            ("content-type", b"application/avro"),
-        ]
-        .into_iter()
-        .fold(OwnedHeaders::new_with_capacity(8), |headers, (key, value)| add(headers, key, value));
-        // The header was encoded by the engine; one that cannot be read has no trace to pass on.
-        let trace = HeaderRef::decode(self.header).ok().and_then(|header| header.trace);
-        match trace.filter(|trace| trace.sampled) {
-            Some(trace) => add(headers, "traceparent", traceparent(&trace).as_bytes()),
-            None => headers,
-        }
-    }
+/// `ce_source` of what this part publishes.
+pub fn source(part: &str) -> String {
+    format!("/daybook/{part}")
 }
 
-fn add(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
-    headers.insert(Header { key, value: Some(value) })
+impl Envelope<'_> {
+    /// Our own header; on events topics also CloudEvents in binary mode and, when sampled, the trace. At most eight.
+    pub fn each(&self, mut tell: impl FnMut(&str, &[u8])) {
+        tell(HEADER_KEY, self.header);
+        if !self.topic.contains(EVENTS_MARK) {
+            return;
+        }
+        tell("ce_specversion", b"1.0");
+        tell("ce_id", self.message_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+        tell("ce_source", self.source.as_bytes());
+        tell("ce_type", self.type_name.as_bytes());
+        tell("ce_time", self.time.to_string().as_bytes());
+        tell("content-type", b"application/avro");
+        // The header was encoded by the engine; one that cannot be read has no trace to pass on.
+        let trace = HeaderRef::decode(self.header).ok().and_then(|header| header.trace);
+        if let Some(trace) = trace.filter(|trace| trace.sampled) {
+            tell("traceparent", traceparent(&trace).as_bytes());
+        }
+    }
 }
 
 /// W3C Trace Context, version 00, sampled.
@@ -57,8 +52,6 @@ fn traceparent(trace: &TraceContext) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::message::Headers;
-
     use super::*;
 
     fn names(topic: &str, sampled: Option<bool>) -> Vec<String> {
@@ -70,13 +63,15 @@ mod tests {
         header.encode(&mut bytes).unwrap();
         let envelope = Envelope {
             topic,
-            instance: "courses",
+            source: &source("courses"),
             type_name: "daybook.learning.SeatReserved",
             message_id: Uuid::from_u128(1),
             time: Timestamp(0),
             header: &bytes,
         };
-        envelope.headers().iter().map(|header| header.key.to_owned()).collect()
+        let mut names = Vec::new();
+        envelope.each(|name, _| names.push(name.to_owned()));
+        names
     }
 
     #[test]

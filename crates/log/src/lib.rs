@@ -25,7 +25,7 @@ mod witness;
 pub use admin::{Admin, Ends, TopicSeen};
 pub use error::{Error, Refusal};
 pub use fetcher::{Fetched, Fetcher};
-pub use headers::Envelope;
+pub use headers::{Envelope, source};
 pub use log::Log;
 pub use publisher::{Delivered, Publisher};
 pub use registry::Registry;

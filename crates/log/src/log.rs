@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::producer::{self, Handle};
+use crate::producer::Producer;
 use crate::{Admin, Error, Fetcher, Publisher, Registry, Requests, Settings, Start, Tail};
 
 /// Kafka and the registry, shared by all parts of a process.
@@ -12,25 +12,19 @@ pub struct Log {
     admin: Admin,
     registry: Arc<Registry>,
     /// One producer for all engines of the process.
-    producer: Arc<Handle>,
+    producer: Arc<Producer>,
 }
 
 impl Log {
-    /// Does not wait for a connection.
+    /// Does not wait for a connection. To be called within a runtime, from which is published.
     ///
     /// # Errors
     /// When the settings are refused.
     pub fn open(settings: Settings) -> Result<Self, Error> {
-        let mut engines = producer::config(&settings);
-        engines
-            // A message of a shard is delivered or its producer fails: it never gives up by itself.
-            .set("message.timeout.ms", "0")
-            // None may be skipped: a later number would pass it, and it would be dropped as a duplicate afterwards.
-            .set("enable.gapless.guarantee", "true");
         Ok(Self {
             admin: Admin::new(&settings)?,
             registry: Arc::new(Registry::new(&settings)?),
-            producer: Arc::new(Handle::new(engines)?),
+            producer: Arc::new(Producer::start(&settings, None)?),
             settings,
         })
     }

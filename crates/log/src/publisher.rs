@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use daybook_engine::Outgoing;
 use hashbrown::HashMap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::error;
 
 use crate::Settings;
 use crate::client::sleep_until;
-use crate::headers::Envelope;
-use crate::producer::{Handle, NotTaken, Outbound, Ticket};
+use crate::headers::{Envelope, source};
+use crate::producer::{NotTaken, Outbound, Producer, Publishing, Ticket, TopicNo};
 
 /// How soon a message is offered again after the queue was full.
 const FULL_RETRY: Duration = Duration::from_millis(10);
@@ -34,14 +34,14 @@ pub struct Delivered {
 /// Publishes what one part's shards have numbered, each shard's messages in the order in which they are handed over.
 pub struct Publisher {
     settings: Settings,
-    handle: Arc<Handle>,
-    broken: watch::Receiver<u64>,
+    producer: Arc<Producer>,
     /// Name of the part.
-    instance: String,
+    part: String,
+    source: String,
     sender: mpsc::UnboundedSender<Delivered>,
     deliveries: mpsc::UnboundedReceiver<Delivered>,
-    /// Names of topics as the brokers know them, so that none is made anew for each message.
-    wire: HashMap<Arc<str>, String>,
+    /// The producer's numbers of topics, so that no name is made anew for each message.
+    topics: HashMap<Arc<str>, TopicNo>,
     /// Not yet taken by the producer; bounded by what the engine allows to be unacknowledged.
     pending: VecDeque<Pending>,
     retry_at: Option<Instant>,
@@ -54,16 +54,16 @@ struct Pending {
 }
 
 impl Publisher {
-    pub(crate) fn new(settings: &Settings, handle: &Arc<Handle>, instance: &str) -> Self {
+    pub(crate) fn new(settings: &Settings, producer: &Arc<Producer>, part: &str) -> Self {
         let (sender, deliveries) = mpsc::unbounded_channel();
         Self {
             settings: settings.clone(),
-            handle: Arc::clone(handle),
-            broken: handle.watch(),
-            instance: instance.to_owned(),
+            producer: Arc::clone(producer),
+            part: part.to_owned(),
+            source: source(part),
             sender,
             deliveries,
-            wire: HashMap::new(),
+            topics: HashMap::new(),
             pending: VecDeque::new(),
             retry_at: None,
         }
@@ -79,8 +79,9 @@ impl Publisher {
     ) {
         self.pending.retain(|waiting| waiting.partition != partition || waiting.attempt == attempt);
         for message in messages.into_iter().map(Into::<Arc<Outgoing>>::into) {
-            if !self.wire.contains_key(&message.topic) {
-                self.wire.insert(Arc::clone(&message.topic), self.settings.wire(&message.topic));
+            if !self.topics.contains_key(&message.topic) {
+                let number = self.producer.topic(&self.settings.wire(&message.topic));
+                self.topics.insert(Arc::clone(&message.topic), number);
             }
             self.pending.push_back(Pending { partition, attempt, message });
         }
@@ -97,19 +98,16 @@ impl Publisher {
         self.pending.len()
     }
 
-    /// The next acknowledgment, or failure. Also where waiting messages are offered again and a failed producer is
-    /// replaced, so somebody must always be waiting here. May be canceled.
+    /// The next acknowledgment, or failure. Also where waiting messages are offered again, so somebody must always be waiting here. May be
+    /// canceled.
     pub async fn next(&mut self) -> Delivered {
         loop {
             let retry_at = self.retry_at;
             tokio::select! {
                 delivered = self.deliveries.recv() => {
-                    return delivered.expect("this publisher holds a sender of its own channel");
-                }
-                changed = self.broken.changed() => {
-                    changed.expect("this publisher holds the producer that counts its failures");
-                    self.handle.replace_broken().await;
-                    self.offer();
+                    let delivered = delivered.expect("this publisher holds a sender of its own channel");
+                    self.look_at(delivered);
+                    return delivered;
                 }
                 () = sleep_until(retry_at) => {
                     self.retry_at = None;
@@ -121,15 +119,25 @@ impl Publisher {
 
     /// Acknowledgments that are here already, at most `limit`.
     pub fn ready(&mut self, limit: usize) -> Vec<Delivered> {
-        std::iter::from_fn(|| self.deliveries.try_recv().ok()).take(limit).collect()
+        let ready: Vec<_> = std::iter::from_fn(|| self.deliveries.try_recv().ok()).take(limit).collect();
+        ready.iter().for_each(|delivered| self.look_at(*delivered));
+        ready
+    }
+
+    fn look_at(&mut self, delivered: Delivered) {
+        if !delivered.ok {
+            self.retry_at = Some(Instant::now() + REFUSED_RETRY);
+        }
     }
 
     fn offer(&mut self) {
         if self.retry_at.is_some() {
             return;
         }
+        let producer = Arc::clone(&self.producer);
+        let mut publishing = producer.publishing();
         while let Some(next) = self.pending.front() {
-            match self.send(next) {
+            match self.push(next, &mut publishing) {
                 Ok(()) => {
                     self.pending.pop_front();
                 }
@@ -137,10 +145,10 @@ impl Publisher {
                     self.retry_at = Some(Instant::now() + FULL_RETRY);
                     return;
                 }
-                Err(NotTaken::Never(code)) => {
+                Err(NotTaken::TooLarge) => {
                     error!(
-                        part = self.instance, topic = %next.message.topic, partition = next.message.partition,
-                        seq = next.message.seq, %code, "a message was refused by the producer"
+                        part = self.part, topic = %next.message.topic, partition = next.message.partition,
+                        seq = next.message.seq, "a message is larger than the log takes"
                     );
                     self.retry_at = Some(Instant::now() + REFUSED_RETRY);
                     self.fail_front();
@@ -157,25 +165,19 @@ impl Publisher {
         }
     }
 
-    fn send(&self, pending: &Pending) -> Result<(), NotTaken> {
+    fn push(&self, pending: &Pending, publishing: &mut Publishing<'_>) -> Result<(), NotTaken> {
         let Pending { partition, attempt, message } = pending;
         let envelope = Envelope {
             topic: &message.topic,
-            instance: &self.instance,
+            source: &self.source,
             type_name: &message.type_name,
             message_id: message.message_id,
             time: message.time,
             header: &message.header,
         };
-        let outbound = Outbound {
-            topic: self.wire.get(&message.topic).expect("noted when the message was handed over"),
-            partition: message.partition,
-            key: &message.key,
-            value: &message.value,
-            headers: envelope.headers(),
-            time_ms: message.time.millis(),
-        };
+        let outbound = Outbound { key: &message.key, value: &message.value, envelope };
+        let topic = *self.topics.get(&message.topic).expect("noted when the message was handed over");
         let delivered = Delivered { partition: *partition, attempt: *attempt, seq: message.seq, ok: false };
-        self.handle.send(outbound, Ticket::Shard { to: self.sender.clone(), delivered })
+        publishing.push(topic, message.partition, &outbound, Ticket::Shard { to: self.sender.clone(), delivered })
     }
 }

@@ -5,18 +5,14 @@ use std::time::Duration;
 
 use daybook_engine::PARTITIONS;
 use daybook_events::{Timestamp, key};
-use rdkafka::error::RDKafkaErrorCode;
+use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use crate::client::RECORD_BYTES_MAX;
-use crate::headers::Envelope;
-use crate::producer::{self, Handle, NotTaken, Outbound, Ticket};
+use crate::headers::{Envelope, source};
+use crate::producer::{Failure, NotTaken, Outbound, Producer, Ticket};
 use crate::{Error, Settings};
-
-/// Room for the frame of a record batch beside key, header and value.
-const RECORD_OVERHEAD_BYTES: usize = 512;
 
 /// A message from outside.
 #[derive(Clone, Copy, Debug)]
@@ -62,20 +58,18 @@ pub enum PublishError {
 #[derive(Clone)]
 pub struct Requests {
     settings: Settings,
-    instance: Arc<str>,
-    handle: Arc<Handle>,
+    source: Arc<str>,
+    producer: Arc<Producer>,
 }
 
 impl Requests {
     /// `longest` is the longest deadline that any caller sets: what is older is given up by the producer too.
     ///
     /// # Errors
-    /// When librdkafka refuses the settings.
-    pub(crate) fn new(settings: &Settings, instance: &str, longest: Duration) -> Result<Self, Error> {
-        let mut config = producer::config(settings);
-        config.set("message.timeout.ms", longest.as_millis().to_string());
-        let handle = Arc::new(Handle::new(config)?);
-        Ok(Self { settings: settings.clone(), instance: instance.into(), handle })
+    /// When the settings are refused.
+    pub(crate) fn new(settings: &Settings, facade: &str, longest: Duration) -> Result<Self, Error> {
+        let producer = Arc::new(Producer::start(settings, Some(longest))?);
+        Ok(Self { settings: settings.clone(), source: source(facade).into(), producer })
     }
 
     /// Publishes and waits until all in-sync copies have it, at most until the deadline.
@@ -83,21 +77,12 @@ impl Requests {
     /// # Errors
     /// See [`PublishError`]: only `NotKnown` leaves it open whether the message is in the log.
     pub async fn publish(&self, request: Request<'_>, deadline: Instant) -> Result<Position, PublishError> {
-        let bytes = size_of(&request)?;
         let (ticket, answer) = oneshot::channel();
-        match self.send(&request, Ticket::Request(ticket)) {
-            Ok(()) => {}
-            Err(NotTaken::Later) => {
-                // Full, or broken: the next caller finds a working producer.
-                self.handle.replace_broken().await;
-                return Err(PublishError::Busy);
-            }
-            Err(NotTaken::Never(code)) => return Err(refused(code, bytes)),
-        }
+        self.send(&request, Ticket::Request(ticket))?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(Ok(position))) => Ok(position),
-            Ok(Ok(Err(code))) => Err(failed(code, bytes)),
-            // Late, or given up together with a broken producer.
+            Ok(Ok(Err(failure))) => Err(failed(failure)),
+            // Late, or its producer has ended.
             Ok(Err(_)) | Err(_) => Err(PublishError::NotKnown),
         }
     }
@@ -107,59 +92,40 @@ impl Requests {
     /// # Errors
     /// When it is known at once not to go.
     pub fn hand_over(&self, request: Request<'_>) -> Result<(), PublishError> {
-        let bytes = size_of(&request)?;
-        self.send(&request, Ticket::Nobody).map_err(|not_taken| match not_taken {
-            NotTaken::Later => PublishError::Busy,
-            NotTaken::Never(code) => refused(code, bytes),
-        })
+        self.send(&request, Ticket::Nobody)
     }
 
-    fn send(&self, request: &Request<'_>, ticket: Ticket) -> Result<(), NotTaken> {
+    fn send(&self, request: &Request<'_>, ticket: Ticket) -> Result<(), PublishError> {
         let envelope = Envelope {
             topic: request.topic,
-            instance: &self.instance,
+            source: &self.source,
             type_name: request.type_name,
             message_id: request.message_id,
             time: request.time,
             header: request.header,
         };
+        let outbound = Outbound { key: request.key, value: request.value, envelope };
         let partition = key::partition(request.key, u32::from(PARTITIONS));
-        let outbound = Outbound {
-            topic: &self.settings.wire(request.topic),
-            partition: u16::try_from(partition).expect("below the number of partitions, which is a u16"),
-            key: request.key,
-            value: request.value,
-            headers: envelope.headers(),
-            time_ms: request.time.millis(),
-        };
-        self.handle.send(outbound, ticket)
-    }
-}
-
-/// What it takes in the log at most.
-fn size_of(request: &Request<'_>) -> Result<usize, PublishError> {
-    let bytes = request.key.len() + request.header.len() + request.value.len() + RECORD_OVERHEAD_BYTES;
-    if bytes > RECORD_BYTES_MAX { Err(PublishError::TooLarge { bytes }) } else { Ok(bytes) }
-}
-
-/// The producer did not take it: surely not in the log.
-fn refused(code: RDKafkaErrorCode, bytes: usize) -> PublishError {
-    match code {
-        RDKafkaErrorCode::MessageSizeTooLarge => PublishError::TooLarge { bytes },
-        code => PublishError::Refused(code.to_string()),
+        let partition = u16::try_from(partition).expect("below the number of partitions, which is a u16");
+        let topic = self.producer.topic(&self.settings.wire(request.topic));
+        self.producer.publishing().push(topic, partition, &outbound, ticket).map_err(|not_taken| match not_taken {
+            NotTaken::Later => PublishError::Busy,
+            NotTaken::TooLarge => PublishError::TooLarge { bytes: outbound.size() },
+        })
     }
 }
 
 /// The producer gave it up. Only what a broker refuses before it appends is surely not in the log.
-fn failed(code: RDKafkaErrorCode, bytes: usize) -> PublishError {
-    match code {
-        RDKafkaErrorCode::MessageSizeTooLarge => PublishError::TooLarge { bytes },
-        RDKafkaErrorCode::UnknownTopic
-        | RDKafkaErrorCode::UnknownTopicOrPartition
-        | RDKafkaErrorCode::UnknownPartition
-        | RDKafkaErrorCode::TopicAuthorizationFailed
-        | RDKafkaErrorCode::InvalidTopic => PublishError::Refused(code.to_string()),
-        _ => PublishError::NotKnown,
+fn failed(failure: Failure) -> PublishError {
+    match failure {
+        Failure::Refused(
+            refused @ (ResponseError::UnknownTopicOrPartition
+            | ResponseError::MessageTooLarge
+            | ResponseError::RecordListTooLarge
+            | ResponseError::TopicAuthorizationFailed
+            | ResponseError::InvalidTopicException),
+        ) => PublishError::Refused(refused.to_string()),
+        Failure::Refused(_) | Failure::Late => PublishError::NotKnown,
     }
 }
 
@@ -169,9 +135,9 @@ mod tests {
 
     #[test]
     fn only_a_certain_refusal_is_told_as_one() {
-        assert_eq!(failed(RDKafkaErrorCode::MessageTimedOut, 1), PublishError::NotKnown);
-        assert_eq!(failed(RDKafkaErrorCode::PurgeInflight, 1), PublishError::NotKnown);
-        assert_eq!(failed(RDKafkaErrorCode::MessageSizeTooLarge, 9), PublishError::TooLarge { bytes: 9 });
-        assert!(matches!(failed(RDKafkaErrorCode::UnknownTopic, 1), PublishError::Refused(_)));
+        assert_eq!(failed(Failure::Late), PublishError::NotKnown);
+        assert_eq!(failed(Failure::Refused(ResponseError::UnknownServerError)), PublishError::NotKnown);
+        let refused = failed(Failure::Refused(ResponseError::UnknownTopicOrPartition));
+        assert!(matches!(refused, PublishError::Refused(_)), "{refused:?}");
     }
 }

@@ -78,9 +78,9 @@ async fn a_killed_broker_loses_nothing() {
 
 const LIMITED: &str = "learning.limited.events.v1";
 
-/// Kafka refuses the second message for good, and `enable.gapless.guarantee` forbids to send any after it.
+/// Kafka refuses the second message for good, and what follows in its partition must not overtake it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_producer_that_failed_for_good_is_replaced_and_every_shard_hears_of_it() {
+async fn a_message_that_is_refused_for_good_takes_along_what_follows_and_the_next_attempt_comes_through() {
     let log = log().await;
     limited(20_000, LIMITED, &log).await;
     let mut publisher = log.publisher("courses");

@@ -48,8 +48,11 @@ const ABOVE_ALL: [&str; 6] = ["daybook", "daybook-bench", "daybook-sim", "e2e", 
 const FOR_TESTS: [&str; 3] = ["daybook-sandbox", "daybook-sim", "daybook-stack"];
 
 /// Libraries that one crate has to itself. The benchmarks compare log and store with what they are made of.
-const SOLE_USERS: [(&str, &[&str]); 2] =
-    [("rdkafka", &["daybook-log", "daybook-bench"]), ("sqlx", &["daybook-store", "daybook-bench"])];
+const SOLE_USERS: [(&str, &[&str]); 3] = [
+    ("rdkafka", &["daybook-log", "daybook-bench"]),
+    ("kafka-protocol", &["daybook-log"]),
+    ("sqlx", &["daybook-store", "daybook-bench"]),
+];
 
 /// What the simulator must never drag in: it has to build fast and run without a machine.
 const NOT_SIMULATED: [&str; 4] = ["daybook-log", "daybook-store", "daybook-driver", "daybook-facade"];
