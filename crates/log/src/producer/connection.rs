@@ -32,6 +32,8 @@ const COPIES_MS: i32 = 30_000;
 const ANSWER_MAX: Duration = Duration::from_secs(40);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 const METADATA_MAX: Duration = Duration::from_secs(10);
+/// Room for what is read at once: most answers.
+const READ_BYTES: usize = 8 << 10;
 /// Bytes of an answer: many times what one about every partition of a large cluster takes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -155,6 +157,8 @@ impl Connection {
                     return Ok(self.input.split_to(bytes).freeze());
                 }
             }
+            // By itself it would make room for 64 bytes.
+            self.input.reserve(READ_BYTES);
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
