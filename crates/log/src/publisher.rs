@@ -100,6 +100,9 @@ impl Publisher {
 
     /// The next acknowledgment, or failure. Also where waiting messages are offered again, so somebody must always be waiting here. May be
     /// canceled.
+    ///
+    /// # Panics
+    /// When the producer failed, which ends the part, and with it the process.
     pub async fn next(&mut self) -> Delivered {
         loop {
             let retry_at = self.retry_at;
@@ -109,6 +112,7 @@ impl Publisher {
                     self.look_at(delivered);
                     return delivered;
                 }
+                () = self.producer.ended() => panic!("nothing is published any more: the producer failed"),
                 () = sleep_until(retry_at) => {
                     self.retry_at = None;
                     self.offer();

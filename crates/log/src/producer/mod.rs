@@ -51,7 +51,7 @@ pub(crate) enum Failure {
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotTaken {
-    /// Too much waits. It will be taken later.
+    /// Too much waits, or nothing is sent any more.
     Later,
     /// It is larger than any topic takes.
     TooLarge,
@@ -77,8 +77,8 @@ impl Producer {
     /// Sends from the caller's runtime; it must be called within one. Messages that are older than `age_max` are given up; without it, they
     /// are sent until they are answered.
     ///
-    /// *2026-11: not from a thread of its own.* That would wake another thread for what is sent and for what is answered: a sixth fewer
-    /// sagas at 128 in flight.
+    /// *2026-11: not from a thread of its own.* That one would send the first of what a batch publishes before the rest is there, and is
+    /// woken for it: an eighth fewer messages at 128 sagas in flight.
     ///
     /// # Errors
     /// When the settings are refused.
@@ -104,15 +104,22 @@ impl Producer {
         self.shared.queues().number(wire)
     }
 
+    /// Comes when nothing is sent any more. While somebody has the producer, that is because it failed.
+    pub async fn ended(&self) {
+        self.shared.ended.cancelled().await;
+    }
+
     /// Takes messages. Who sends them is woken when this is dropped, so that what is published at once can go at once.
     pub fn publishing(&self) -> Publishing<'_> {
-        Publishing { shared: &self.shared, now: Instant::now(), woken: Vec::new() }
+        let is_ended = self.shared.ended.is_cancelled();
+        Publishing { shared: &self.shared, is_ended, now: Instant::now(), woken: Vec::new() }
     }
 }
 
 /// Takes messages.
 pub(crate) struct Publishing<'a> {
     shared: &'a Shared,
+    is_ended: bool,
     now: Instant,
     woken: Vec<Arc<Notify>>,
 }
@@ -128,6 +135,9 @@ impl Publishing<'_> {
     ) -> Result<(), NotTaken> {
         if message.size() > RECORD_BYTES_MAX {
             return Err(NotTaken::TooLarge);
+        }
+        if self.is_ended {
+            return Err(NotTaken::Later);
         }
         let woken = self.shared.queues().push(Place { topic, partition }, message, ticket, self.now)?;
         match woken {

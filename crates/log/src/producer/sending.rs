@@ -24,11 +24,19 @@ type Addresses = Mutex<BTreeMap<BrokerId, Address>>;
 
 /// Sends what waits, until the producer ends.
 pub(super) async fn run(shared: Arc<Shared>) {
-    let ended = shared.ended.clone();
+    let ending = Ending(shared);
     // Ends with its tasks.
-    ended.run_until_cancelled(find_leaders(&shared)).await;
-    // Whoever still waits hears that nobody will answer.
-    shared.queues().drain();
+    ending.0.ended.run_until_cancelled(find_leaders(&ending.0)).await;
+}
+
+/// However the sending ends: nothing more is taken, and whoever still waits hears that nobody will answer.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ended.cancel();
+        self.0.queues().drain();
+    }
 }
 
 /// Finds the leaders of partitions that messages wait for, and begins to send to each that was not known.
@@ -36,7 +44,10 @@ async fn find_leaders(shared: &Arc<Shared>) {
     let addresses = Arc::new(Addresses::default());
     let mut brokers = JoinSet::new();
     loop {
-        shared.leaders_wanted.notified().await;
+        tokio::select! {
+            () = shared.leaders_wanted.notified() => {}
+            Some(ended) = brokers.join_next() => ended.expect("who sends to a broker ends with the producer"),
+        }
         let mut pause = PAUSE_LEAST;
         loop {
             give_up(shared.queues().too_old(Instant::now()));
@@ -75,7 +86,7 @@ async fn find_leaders(shared: &Arc<Shared>) {
     }
 }
 
-/// Asks one broker after the other, those that are known last: what they know may be what was asked about because it was wrong.
+/// Asks one broker after the other, those of the settings first.
 async fn ask_any(shared: &Shared, addresses: &Addresses, topics: &[TopicName]) -> io::Result<Cluster> {
     let known: Vec<Address> = addresses.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
