@@ -16,7 +16,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Does not wait for a connection. To be called within a runtime, from which is published.
+    /// Does not wait for a connection.
     ///
     /// # Errors
     /// When the settings are refused.
@@ -24,7 +24,7 @@ impl Log {
         Ok(Self {
             admin: Admin::new(&settings)?,
             registry: Arc::new(Registry::new(&settings)?),
-            producer: Arc::new(Producer::start(&settings, None)?),
+            producer: Arc::new(Producer::new(&settings, None)?),
             settings,
         })
     }

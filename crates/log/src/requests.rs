@@ -68,7 +68,7 @@ impl Requests {
     /// # Errors
     /// When the settings are refused.
     pub(crate) fn new(settings: &Settings, facade: &str, longest: Duration) -> Result<Self, Error> {
-        let producer = Arc::new(Producer::start(settings, Some(longest))?);
+        let producer = Arc::new(Producer::new(settings, Some(longest))?);
         Ok(Self { settings: settings.clone(), source: source(facade).into(), producer })
     }
 

@@ -13,7 +13,7 @@ mod connection;
 mod queues;
 mod sending;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::ResponseError;
@@ -60,6 +60,8 @@ pub(crate) enum NotTaken {
 /// A producer, shared by all who publish with the same bound of time. What it has not sent yet is gone when it is dropped.
 pub(crate) struct Producer {
     shared: Arc<Shared>,
+    /// Whether anybody sends.
+    begun: Once,
     _ends: DropGuard,
 }
 
@@ -74,19 +76,12 @@ struct Shared {
 }
 
 impl Producer {
-    /// Sends from the caller's runtime; it must be called within one. Messages that are older than `age_max` are given up; without it, they
-    /// are sent until they are answered.
-    ///
-    /// *2026-11: not from a thread of its own.* That one would send the first of what a batch publishes before the rest is there, and is
-    /// woken for it: an eighth fewer messages at 128 sagas in flight.
+    /// Messages that are older than `age_max` are given up; without it, they are sent until they are answered. Does nothing until it is first
+    /// given one.
     ///
     /// # Errors
     /// When the settings are refused.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it ends with the producer, and what fails in it is told to those who wait"
-    )]
-    pub fn start(settings: &Settings, age_max: Option<Duration>) -> Result<Self, Error> {
+    pub fn new(settings: &Settings, age_max: Option<Duration>) -> Result<Self, Error> {
         let bootstrap = settings.brokers.split(',').map(|text| address(text.trim())).collect::<Result<_, _>>()?;
         let ended = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -95,8 +90,7 @@ impl Producer {
             leaders_wanted: Notify::new(),
             ended: ended.clone(),
         });
-        tokio::spawn(sending::run(Arc::clone(&shared)));
-        Ok(Self { shared, _ends: ended.drop_guard() })
+        Ok(Self { shared, begun: Once::new(), _ends: ended.drop_guard() })
     }
 
     /// The number of a topic, by its name on the wire.
@@ -109,8 +103,22 @@ impl Producer {
         self.shared.ended.cancelled().await;
     }
 
-    /// Takes messages. Who sends them is woken when this is dropped, so that what is published at once can go at once.
+    /// Takes messages. Who sends them is woken when this is dropped, so that what is published at once can go at once. They are sent from the
+    /// runtime of the first caller.
+    ///
+    /// *2026-11: not from a thread of its own.* That one would send the first of what a batch publishes before the rest is there, and is
+    /// woken for it: an eighth fewer messages at 128 sagas in flight.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with the producer, and what fails in it is told to those who wait"
+    )]
     pub fn publishing(&self) -> Publishing<'_> {
+        self.begun.call_once(|| {
+            tokio::spawn(sending::run(Arc::clone(&self.shared)));
+        });
         let is_ended = self.shared.ended.is_cancelled();
         Publishing { shared: &self.shared, is_ended, now: Instant::now(), woken: Vec::new() }
     }
