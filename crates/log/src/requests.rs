@@ -78,10 +78,10 @@ impl Requests {
     /// See [`PublishError`]: only `NotKnown` leaves it open whether the message is in the log.
     pub async fn publish(&self, request: Request<'_>, deadline: Instant) -> Result<Position, PublishError> {
         let (ticket, answer) = oneshot::channel();
-        self.send(&request, Ticket::Request(ticket))?;
+        let bytes = self.send(&request, Ticket::Request(ticket))?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(Ok(position))) => Ok(position),
-            Ok(Ok(Err(failure))) => Err(failed(failure)),
+            Ok(Ok(Err(failure))) => Err(failed(failure, bytes)),
             // Late, or its producer has ended.
             Ok(Err(_)) | Err(_) => Err(PublishError::NotKnown),
         }
@@ -92,10 +92,11 @@ impl Requests {
     /// # Errors
     /// When it is known at once not to go.
     pub fn hand_over(&self, request: Request<'_>) -> Result<(), PublishError> {
-        self.send(&request, Ticket::Nobody)
+        self.send(&request, Ticket::Nobody).map(|_bytes| ())
     }
 
-    fn send(&self, request: &Request<'_>, ticket: Ticket) -> Result<(), PublishError> {
+    /// Answers the bytes that it takes in the log at most.
+    fn send(&self, request: &Request<'_>, ticket: Ticket) -> Result<usize, PublishError> {
         let envelope = Envelope {
             topic: request.topic,
             source: &self.source,
@@ -108,20 +109,23 @@ impl Requests {
         let partition = key::partition(request.key, u32::from(PARTITIONS));
         let partition = u16::try_from(partition).expect("below the number of partitions, which is a u16");
         let topic = self.producer.topic(&self.settings.wire(request.topic));
-        self.producer.publishing().push(topic, partition, &outbound, ticket).map_err(|not_taken| match not_taken {
-            NotTaken::Later => PublishError::Busy,
-            NotTaken::TooLarge => PublishError::TooLarge { bytes: outbound.size() },
-        })
+        let bytes = outbound.size();
+        match self.producer.publishing().push(topic, partition, &outbound, ticket) {
+            Ok(()) => Ok(bytes),
+            Err(NotTaken::Later) => Err(PublishError::Busy),
+            Err(NotTaken::TooLarge) => Err(PublishError::TooLarge { bytes }),
+        }
     }
 }
 
 /// The producer gave it up. Only what a broker refuses before it appends is surely not in the log.
-fn failed(failure: Failure) -> PublishError {
+fn failed(failure: Failure, bytes: usize) -> PublishError {
     match failure {
+        Failure::Refused(ResponseError::MessageTooLarge | ResponseError::RecordListTooLarge) => {
+            PublishError::TooLarge { bytes }
+        }
         Failure::Refused(
             refused @ (ResponseError::UnknownTopicOrPartition
-            | ResponseError::MessageTooLarge
-            | ResponseError::RecordListTooLarge
             | ResponseError::TopicAuthorizationFailed
             | ResponseError::InvalidTopicException),
         ) => PublishError::Refused(refused.to_string()),
@@ -135,9 +139,11 @@ mod tests {
 
     #[test]
     fn only_a_certain_refusal_is_told_as_one() {
-        assert_eq!(failed(Failure::Late), PublishError::NotKnown);
-        assert_eq!(failed(Failure::Refused(ResponseError::UnknownServerError)), PublishError::NotKnown);
-        let refused = failed(Failure::Refused(ResponseError::UnknownTopicOrPartition));
+        assert_eq!(failed(Failure::Late, 1), PublishError::NotKnown);
+        assert_eq!(failed(Failure::Refused(ResponseError::UnknownServerError), 1), PublishError::NotKnown);
+        let too_large = failed(Failure::Refused(ResponseError::MessageTooLarge), 9);
+        assert_eq!(too_large, PublishError::TooLarge { bytes: 9 });
+        let refused = failed(Failure::Refused(ResponseError::UnknownTopicOrPartition), 1);
         assert!(matches!(refused, PublishError::Refused(_)), "{refused:?}");
     }
 }
