@@ -27,6 +27,7 @@ pub use error::{Error, Refusal};
 pub use fetcher::{Fetched, Fetcher};
 pub use headers::{Envelope, source};
 pub use log::Log;
+pub use producer::read_answer;
 pub use publisher::{Delivered, Publisher};
 pub use registry::Registry;
 pub use requests::{Position, PublishError, Request, Requests};

@@ -23,7 +23,7 @@ pub struct Decoder {
 }
 
 /// All of them. Each has a file of its name in `fuzz/fuzz_targets`.
-pub const DECODERS: [Decoder; 8] = [
+pub const DECODERS: [Decoder; 9] = [
     Decoder { name: "header", decode: header, seeds: header_seeds },
     Decoder { name: "key", decode: key, seeds: key_seeds },
     Decoder { name: "frame", decode: framed, seeds: frame_seeds },
@@ -31,6 +31,7 @@ pub const DECODERS: [Decoder; 8] = [
     Decoder { name: "schema", decode: schema, seeds: schema_seeds },
     Decoder { name: "sealed", decode: sealed, seeds: sealed_seeds },
     Decoder { name: "outbox", decode: outbox, seeds: outbox_seeds },
+    Decoder { name: "answer", decode: answer, seeds: answer_seeds },
     Decoder { name: "request", decode: request, seeds: request::seeds },
 ];
 
@@ -146,6 +147,14 @@ pub fn outbox(bytes: &[u8]) {
     }
 }
 
+/// What a broker answers our producer.
+///
+/// # Panics
+/// When it is said to tell of more than its bytes can hold.
+pub fn answer(bytes: &[u8]) {
+    assert!(daybook_log::read_answer(bytes) <= bytes.len() / 6);
+}
+
 fn header_seeds() -> Vec<Vec<u8>> {
     let first = Header::first(Uuid::from_u128(1), daybook_events::Timestamp(1));
     let full = Header {
@@ -216,4 +225,20 @@ fn outbox_seeds() -> Vec<Vec<u8>> {
     };
     let second = daybook_engine::Outgoing { seq: 2, ..message.clone() };
     vec![pack::<daybook_engine::Outgoing>(&[]).to_vec(), pack(&[message, second]).to_vec()]
+}
+
+/// Where one topic stands, and what became of a batch.
+fn answer_seeds() -> Vec<Vec<u8>> {
+    let correlation: &[u8] = &[0, 0, 0, 9];
+    let throttle: &[u8] = &[0; 4];
+    let one: &[u8] = &[0, 0, 0, 1];
+    let none: &[u8] = &[0; 4];
+    let (no_error, no_text, topic): (&[u8], &[u8], &[u8]) = (&[0; 2], &[0xff; 2], b"\0\x06events");
+    let broker = [one, b"\0\x05first", &9_092_i32.to_be_bytes(), no_text].concat();
+    // Number, leader, epoch; a copy, which is in sync.
+    let partition = [no_error, none, one, one, one, one, one, one, none].concat();
+    let cluster = [correlation, throttle, one, &broker, no_text, one, one, no_error, topic, &[0], one, &partition];
+    let offsets = [7_i64, -1, 0].map(i64::to_be_bytes).concat();
+    let produced = [correlation, one, topic, one, none, no_error, &offsets, throttle];
+    vec![cluster.concat(), produced.concat()]
 }

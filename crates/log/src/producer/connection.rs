@@ -10,16 +10,16 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse};
-use kafka_protocol::messages::{RequestHeader, ResponseHeader, TopicName};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use kafka_protocol::messages::{ApiKey, MetadataRequest, ProduceRequest, RequestHeader, TopicName};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tracing::debug;
 
 use crate::client::CLIENT_ID;
+use crate::producer::answers::{self, Produced};
 use crate::producer::queues::{BrokerId, Place, Seen, Taken, TopicNo};
 
 const PRODUCE: i16 = 7;
@@ -68,63 +68,49 @@ impl Connection {
         Ok(Self { stream, correlation: 0, out: BytesMut::new(), input: BytesMut::new() })
     }
 
-    /// Ends when the broker has closed the connection, as one does that nothing was asked for ten minutes.
+    /// Ends when the broker has closed the connection, as one does that nothing was asked for ten minutes, or says something unasked. Either
+    /// way it is of no use any more.
     pub async fn closed(&mut self) {
-        // A broker says nothing unasked.
-        while matches!(self.stream.read_buf(&mut self.input).await, Ok(count) if count > 0) {}
+        let ended = self.stream.read(&mut [0]).await;
+        debug!(?ended, "the connection to a broker is given up");
     }
 
     /// Asks where these topics stand.
     pub async fn metadata(&mut self, topics: &[TopicName]) -> io::Result<Cluster> {
         let topics = topics.iter().map(|name| MetadataRequestTopic::default().with_name(Some(name.clone()))).collect();
         let request = MetadataRequest::default().with_topics(Some(topics)).with_allow_auto_topic_creation(false);
-        let answer: MetadataResponse = timeout(METADATA_MAX, self.ask(ApiKey::Metadata, METADATA, &request)).await??;
-        let brokers = answer.brokers.into_iter().filter_map(|broker| {
-            let port = u16::try_from(broker.port).ok()?;
-            Some((broker.node_id.0, Address { host: broker.host.to_string(), port }))
-        });
-        let topics = answer.topics.into_iter().filter_map(|topic| {
-            let name = topic.name.clone()?;
-            Some((name.0.to_string(), seen(&topic)))
-        });
-        Ok(Cluster { brokers: brokers.collect(), topics: topics.collect() })
+        let answer = timeout(METADATA_MAX, self.ask(ApiKey::Metadata, METADATA, &request)).await??;
+        Ok(answers::cluster(&answer)?)
     }
 
     /// Sends these batches. What the broker does not mention has no answer.
     pub async fn produce(&mut self, taken: &mut [Taken]) -> io::Result<Answers> {
         let mut topics: BTreeMap<TopicNo, TopicProduceData> = BTreeMap::new();
-        let mut numbers: BTreeMap<TopicName, TopicNo> = BTreeMap::new();
+        let mut numbers: BTreeMap<&str, TopicNo> = BTreeMap::new();
         for Taken { place, topic, batch } in taken {
             let data = PartitionProduceData::default()
                 .with_index(i32::from(place.partition))
                 .with_records(Some(batch.close()));
             let begin = || TopicProduceData::default().with_name(topic.clone());
             topics.entry(place.topic).or_insert_with(begin).partition_data.push(data);
-            numbers.insert(topic.clone(), place.topic);
+            numbers.insert(&topic.0, place.topic);
         }
         let request = ProduceRequest::default()
             .with_acks(ACKS_ALL)
             .with_timeout_ms(COPIES_MS)
             .with_topic_data(topics.into_values().collect());
-        let answer: ProduceResponse = timeout(ANSWER_MAX, self.ask(ApiKey::Produce, PRODUCE, &request)).await??;
-        let mut answers = Answers::new();
-        for topic in answer.responses {
-            let Some(number) = numbers.get(&topic.name) else { continue };
-            for told in topic.partition_responses {
-                let Ok(partition) = u16::try_from(told.index) else { continue };
-                let outcome = ResponseError::try_from_code(told.error_code).map_or(Ok(told.base_offset), Err);
-                answers.insert(Place { topic: *number, partition }, outcome);
+        let answer = timeout(ANSWER_MAX, self.ask(ApiKey::Produce, PRODUCE, &request)).await??;
+        let mut told = Answers::new();
+        for Produced { topic, partition, outcome } in answers::produced(&answer)? {
+            if let (Some(topic), Ok(partition)) = (numbers.get(topic), u16::try_from(partition)) {
+                told.insert(Place { topic: *topic, partition }, outcome);
             }
         }
-        Ok(answers)
+        Ok(told)
     }
 
-    /// One request, and its answer. A connection on which this failed is of no use any more.
-    async fn ask<Q, A>(&mut self, key: ApiKey, version: i16, request: &Q) -> io::Result<A>
-    where
-        Q: Encodable + HeaderVersion,
-        A: Decodable + HeaderVersion,
-    {
+    /// One request, and what comes after the head of its answer. A connection on which this failed is of no use any more.
+    async fn ask<Q: Encodable + HeaderVersion>(&mut self, key: ApiKey, version: i16, request: &Q) -> io::Result<Bytes> {
         self.correlation = self.correlation.wrapping_add(1);
         let header = RequestHeader::default()
             .with_request_api_key(key as i16)
@@ -138,12 +124,13 @@ impl Connection {
         let bytes = i32::try_from(self.out.len() - 4).map_err(io::Error::other)?;
         self.out[..4].copy_from_slice(&bytes.to_be_bytes());
         self.stream.write_all(&self.out).await?;
-        let mut answer = self.answer().await?;
-        let header = ResponseHeader::decode(&mut answer, A::header_version(version)).map_err(invalid)?;
-        if header.correlation_id != self.correlation {
-            return Err(invalid("the answer is of another request"));
+        let answer = self.answer().await?;
+        let (correlation, rest) = answers::correlation(&answer)?;
+        if correlation == self.correlation {
+            Ok(answer.slice_ref(rest))
+        } else {
+            Err(invalid("the answer is of another request"))
         }
-        A::decode(&mut answer, version).map_err(invalid)
     }
 
     async fn answer(&mut self) -> io::Result<Bytes> {
@@ -166,20 +153,6 @@ impl Connection {
     }
 }
 
-fn invalid(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
-fn seen(topic: &MetadataResponseTopic) -> Seen {
-    match ResponseError::try_from_code(topic.error_code) {
-        Some(ResponseError::UnknownTopicOrPartition) => Seen::Unknown,
-        Some(error) if error.is_retriable() => Seen::Passing,
-        Some(error) => Seen::Refused(error),
-        None => {
-            let leaders = topic.partitions.iter().filter(|partition| partition.leader_id.0 >= 0);
-            let leaders = leaders
-                .filter_map(|partition| Some((u16::try_from(partition.partition_index).ok()?, partition.leader_id.0)));
-            Seen::Leaders(leaders.collect())
-        }
-    }
 }

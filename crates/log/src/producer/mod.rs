@@ -8,6 +8,7 @@
 //! twice because an answer was lost is dropped by every reader, by its number or its id (`docs/runtime.md`), so brokers are not asked to
 //! tell repetitions, too. A batch that a broker refuses takes what waits behind it in its partition with it, and nothing overtakes.
 
+mod answers;
 mod batch;
 mod connection;
 mod queues;
@@ -24,6 +25,7 @@ use tracing::{debug, warn};
 use crate::client::RECORD_BYTES_MAX;
 use crate::{Delivered, Error, Position, Refusal, Settings};
 
+pub use answers::read_answer;
 pub(crate) use batch::Outbound;
 use connection::Address;
 pub(crate) use queues::TopicNo;
@@ -216,7 +218,11 @@ fn address(text: &str) -> Result<Address, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use daybook_events::Timestamp;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::headers::Envelope;
 
     #[test]
     fn a_broker_is_a_host_and_a_port() {
@@ -226,5 +232,33 @@ mod tests {
         for wrong in ["kafka", ":9092", "kafka:", "kafka:70000", ""] {
             assert!(told(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn whoever_waits_hears_that_the_tasks_have_ended() {
+        let settings = Settings { brokers: "127.0.0.1:1".to_owned(), ..Settings::default() };
+        let producer = Producer::new(&settings, None).unwrap();
+        let topic = producer.topic("learning.course.commands.v1");
+        let envelope = Envelope {
+            topic: "learning.course.commands.v1",
+            source: "",
+            type_name: "",
+            message_id: Uuid::nil(),
+            time: Timestamp(0),
+            header: b"",
+        };
+        let message = Outbound { key: b"", value: b"", envelope };
+        let (ticket, answer) = oneshot::channel();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let first = runtime();
+        let taken = first.block_on(async { producer.publishing().push(topic, 0, &message, Ticket::Request(ticket)) });
+        assert_eq!(taken, Ok(()));
+        drop(first);
+        runtime().block_on(async {
+            producer.ended().await;
+            assert!(answer.await.is_err());
+            let refused = producer.publishing().push(topic, 0, &message, Ticket::Nobody);
+            assert_eq!(refused, Err(NotTaken::Later));
+        });
     }
 }

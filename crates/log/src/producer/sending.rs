@@ -23,10 +23,13 @@ const PAUSE_MOST: Duration = Duration::from_secs(1);
 type Addresses = Mutex<BTreeMap<BrokerId, Address>>;
 
 /// Sends what waits, until the producer ends.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) fn run(shared: Arc<Shared>) -> impl Future<Output = ()> {
+    // Made here: a runtime may end before it has begun with the task.
     let ending = Ending(shared);
-    // Ends with its tasks.
-    ending.0.ended.run_until_cancelled(find_leaders(&ending.0)).await;
+    async move {
+        // Ends with its tasks.
+        ending.0.ended.run_until_cancelled(find_leaders(&ending.0)).await;
+    }
 }
 
 /// However the sending ends: nothing more is taken, and whoever still waits hears that nobody will answer.

@@ -89,7 +89,7 @@ where
     let traced = filter_fn(|metadata| {
         let library = |name: &&str| metadata.target().starts_with(*name);
         let is_wanted = metadata.is_span() && *metadata.level() <= Level::INFO;
-        is_wanted && !NEVER_TRACED.iter().any(|name| library(name))
+        is_wanted && !NEVER_TRACED.iter().any(library)
     });
     let spans = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("daybook"))

@@ -47,3 +47,11 @@ fn every_decoder_takes_its_seeds_cut_off_anywhere_and_with_any_byte_changed() {
         }
     }
 }
+
+#[test]
+fn the_seeds_of_answers_are_read() {
+    let answers = DECODERS.into_iter().find(|decoder| decoder.name == "answer").unwrap();
+    for seed in (answers.seeds)() {
+        assert_ne!(daybook_log::read_answer(&seed), 0, "{seed:?}");
+    }
+}
